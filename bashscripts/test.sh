@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# Runs ruff and the tests: all but the slow ones, or every one of them with --all. Other arguments go to pytest.
+#   bash bashscripts/test.sh [--all] [pytest arguments]
+set -euo pipefail
+cd "$(dirname "$0")/.."
+source bashscripts/environment.sh requirements-dev.txt
+
+select=(-m "not slow")
+arguments=()
+for argument in "$@"; do
+  if [ "$argument" = --all ]; then select=(); else arguments+=("$argument"); fi
+done
+export SEGSORT_SHARED="${SEGSORT_SHARED:-../shared}"
+"$PYTHON" -m ruff check .
+exec "$PYTHON" -m pytest ${select[@]+"${select[@]}"} ${arguments[@]+"${arguments[@]}"}
