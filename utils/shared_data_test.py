@@ -1,0 +1,15 @@
+import pytest
+
+from utils.shared_data import shared
+
+
+def test_present_file_is_returned(monkeypatch, tmp_path):
+  (tmp_path / 'a.npz').touch()
+  monkeypatch.setenv('SEGSORT_SHARED', str(tmp_path))
+  assert shared('a.npz') == tmp_path / 'a.npz'
+
+
+def test_missing_file_skips_and_says_what_to_set(monkeypatch, tmp_path):
+  monkeypatch.setenv('SEGSORT_SHARED', str(tmp_path))
+  with pytest.raises(pytest.skip.Exception, match='set SEGSORT_SHARED'):
+    shared('a.npz')
