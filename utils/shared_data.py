@@ -7,8 +7,8 @@ import pathlib
 def shared(*parts):
   """Path below the shared folder (environment variable SEGSORT_SHARED, default `../shared`).
 
-  Skips the calling test with a clear message where the folder or file is missing: the project builds and
-  passes its tests without it.
+  Skips the calling test with a clear message where the folder or file is missing: the project
+  builds and passes its tests without it.
   """
   import pytest  # only tests call this; pytest is not needed to run the project
 
