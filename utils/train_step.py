@@ -1,0 +1,187 @@
+"""One training step of any method: gradients, accumulation, reduction over replicas, update.
+
+The step is compiled once, has static shapes, and is the same code eagerly, in a graph, under XLA
+and under a distribution strategy. A method is an object with
+
+  initial_state() -> dict of arrays: what it keeps from step to step beside the model (a memory);
+  loss(batch, state, step) -> StepOutput, called in replica context.
+"""
+
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from utils.optimizer import MomentumSGD, polynomial_decay
+
+
+class StepOutput(NamedTuple):
+  """What a method's loss returns, on each replica.
+
+  loss: float32 scalar to differentiate; the replicas' losses sum to the loss of the joined batch.
+  metrics: name -> (total, weight), float32 scalars; logged is sum of totals / sum of weights over
+    replicas and accumulated batches.
+  state: the method's next state, the same on every replica.
+  """
+  loss: tf.Tensor
+  metrics: dict
+  state: dict
+
+
+class LossScale:
+  """Dynamic loss scale for float16: halved at an overflow, doubled after `patience` good steps.
+
+  The step that overflowed changes nothing. Other precisions have no scale (`enabled=False`).
+  """
+
+  def __init__(self, enabled, initial=2.0 ** 15, patience=2000):
+    self.enabled = enabled
+    self.patience = patience
+    if enabled:
+      self.scale = tf.Variable(initial, trainable=False, dtype=tf.float32)
+      self.good_steps = tf.Variable(0, trainable=False, dtype=tf.int32)
+
+  def variables(self):
+    if not self.enabled:
+      return {}
+    return {'loss_scale/scale': self.scale, 'loss_scale/good_steps': self.good_steps}
+
+  def value(self):
+    return tf.convert_to_tensor(self.scale) if self.enabled else tf.constant(1.0)
+
+  def update(self, finite):
+    grown = self.good_steps + 1 >= self.patience
+    factor = tf.where(finite, tf.where(grown, 2.0, 1.0), 0.5)
+    self.scale.assign(self.scale * factor)
+    self.good_steps.assign(tf.where(finite & ~grown, self.good_steps + 1, 0))
+
+
+class TrainStep:
+  """The compiled step over a model's variables, an optimizer's and a method's.
+
+  Args:
+    method: see the module's docstring.
+    variables: name -> Keras variable of the model, all of them.
+    config: a `TrainingConfig` (utils/training.py).
+    strategy: `tf.distribute.Strategy`; the model must have been built under its scope.
+    rate_multipliers: name -> factor of the learning rate.
+  """
+
+  def __init__(self, method, variables, config, strategy, rate_multipliers):
+    self.method = method
+    self.config = config
+    self.strategy = strategy
+    self.variables = dict(variables)
+    self.trainable = {
+        name: variable for name, variable in self.variables.items() if variable.trainable}
+    if config.jit_compile and strategy.num_replicas_in_sync > 1:
+      raise ValueError(
+          '--jit_compile compiles a step for one device; leave it out for several replicas')
+    with strategy.scope():
+      self.optimizer = MomentumSGD(
+          self.trainable, momentum=config.momentum, weight_decay=config.weight_decay,
+          rate_multipliers=rate_multipliers)
+      self.state = {
+          name: tf.Variable(value, trainable=False)
+          for name, value in method.initial_state().items()}
+      self.loss_scale = LossScale(config.precision == 'mixed_float16')
+      self.sums = {}
+      if config.iter_size > 1:
+        self.sums = {
+            name: tf.Variable(tf.zeros(variable.shape), trainable=False)
+            for name, variable in self.trainable.items()}
+    compile_step = tf.function(jit_compile=config.jit_compile or None)
+    self._whole = compile_step(self._whole_step)
+    self._accumulate = compile_step(self._accumulate_step)
+    self._finish = compile_step(self._finish_step)
+
+  def saved_variables(self):
+    """Everything that a resumed run needs: name -> variable."""
+    state = {f'state/{name}': variable for name, variable in self.state.items()}
+    return {**self.variables, **self.optimizer.slots(), **state, **self.loss_scale.variables()}
+
+  def __call__(self, batches, step):
+    """Does step `step` (0-based) on `iter_size` batches; returns metrics, name -> scalar tensor."""
+    step = tf.constant(step, tf.int32)
+    if len(batches) == 1:
+      totals, others = self._whole(self._split(batches[0]), step)
+    else:
+      totals = None
+      for batch in batches:
+        new = self._accumulate(self._split(batch), step)
+        totals = new if totals is None else tf.nest.map_structure(tf.add, totals, new)
+      others = self._finish(step)
+    return {**{name: total / weight for name, (total, weight) in totals.items()}, **others}
+
+  def _split(self, batch):
+    """The joined batch, cut into equal parts for the replicas."""
+    count = self.strategy.num_replicas_in_sync
+    if count == 1:
+      return batch
+    parts = {name: tf.split(value, count) for name, value in batch.items()}
+    return {
+        name: self.strategy.experimental_distribute_values_from_function(
+            lambda context, part=part: part[context.replica_id_in_sync_group])
+        for name, part in parts.items()}
+
+  def _gradients(self, batch, step):
+    """Gradients (summed over replicas) and metrics of one batch; the state moves on."""
+    def on_replica(batch, state, step, scale):
+      with tf.GradientTape() as tape:
+        output = self.method.loss(batch, state, step)
+        loss = output.loss * scale
+      gradients = tape.gradient(
+          loss, list(self.trainable.values()), unconnected_gradients=tf.UnconnectedGradients.ZERO)
+      metrics = dict(output.metrics)
+      metrics['loss'] = (output.loss, tf.constant(1.0 / self.strategy.num_replicas_in_sync))
+      return dict(zip(self.trainable, gradients, strict=True)), metrics, output.state
+
+    scale = self.loss_scale.value()
+    state = {name: tf.convert_to_tensor(variable) for name, variable in self.state.items()}
+    gradients, metrics, state = self.strategy.run(on_replica, args=(batch, state, step, scale))
+    gradients = {
+        name: self.strategy.reduce(tf.distribute.ReduceOp.SUM, gradient, axis=None) / scale
+        for name, gradient in gradients.items()}
+    metrics = {
+        name: tuple(
+            self.strategy.reduce(tf.distribute.ReduceOp.SUM, part, axis=None) for part in parts)
+        for name, parts in metrics.items()}
+    for name, value in state.items():
+      first = self.strategy.experimental_local_results(value)[0]
+      self.strategy.extended.update(
+          self.state[name], lambda variable, new: variable.assign(new), args=(first,))
+    return gradients, metrics
+
+  def _update(self, gradients, step):
+    config = self.config
+    rate = polynomial_decay(
+        config.learning_rate, tf.cast(step, tf.float32), float(config.num_steps), config.power)
+    norm = tf.linalg.global_norm(list(gradients.values()))
+    finite = tf.math.is_finite(norm)
+    if self.loss_scale.enabled:
+      tf.cond(finite, lambda: self._apply(gradients, rate), lambda: tf.constant(True))
+      self.loss_scale.update(finite)
+    else:
+      self._apply(gradients, rate)
+    return {'gradient_norm': norm, 'learning_rate': rate}
+
+  def _apply(self, gradients, rate):
+    self.optimizer.apply(gradients, rate, self.strategy)
+    return tf.constant(True)
+
+  def _whole_step(self, batch, step):
+    gradients, metrics = self._gradients(batch, step)
+    return metrics, self._update(gradients, step)
+
+  def _accumulate_step(self, batch, step):
+    gradients, metrics = self._gradients(batch, step)
+    for name, gradient in gradients.items():
+      self.strategy.extended.update(
+          self.sums[name], lambda total, new: total.assign_add(new), args=(gradient,))
+    return metrics
+
+  def _finish_step(self, step):
+    gradients = {name: total / self.config.iter_size for name, total in self.sums.items()}
+    others = self._update(gradients, step)
+    for total in self.sums.values():
+      self.strategy.extended.update(total, lambda total: total.assign(tf.zeros_like(total)))
+    return others
