@@ -50,7 +50,7 @@ class TrainingConfig:
 FREE_FIELDS = ('save_pred_every', 'update_tb_every', 'pictures_every', 'keep_checkpoints')
 
 
-class NonFiniteError(RuntimeError):
+class NonFiniteError(ArithmeticError):
   """The loss or a gradient became infinite or NaN."""
 
 

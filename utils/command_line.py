@@ -1,0 +1,24 @@
+"""How the scripts end: with a message for what a user can mend, with a status for the shell."""
+
+import os
+import sys
+
+
+def run(main):
+  """Calls `main()` and exits with the status that it returns.
+
+  What is wrong with flags, files or data (ValueError, OSError and their kin, raised with a message
+  for the user) is printed to standard error in one piece and ends in status 2; set
+  SEGSORT_TRACEBACK=1 to see where it arose. Anything else is a defect and keeps its traceback.
+  """
+  try:
+    sys.exit(main())
+  except KeyboardInterrupt:
+    print('\nInterrupted: what is written is kept; the same command goes on.', file=sys.stderr)
+    sys.exit(130)
+  except (ValueError, OSError, ArithmeticError) as error:
+    if os.environ.get('SEGSORT_TRACEBACK'):
+      raise
+    print(f'{os.path.basename(sys.argv[0])}: error: {error}\n'
+          '(SEGSORT_TRACEBACK=1 shows where it arose)', file=sys.stderr)
+    sys.exit(2)

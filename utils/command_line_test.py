@@ -1,0 +1,37 @@
+import pytest
+
+from utils.command_line import run
+
+
+def _raising(error):
+  def main():
+    raise error
+  return main
+
+
+def test_status_is_passed_on():
+  with pytest.raises(SystemExit) as exit:
+    run(lambda: 3)
+  assert exit.value.code == 3
+
+
+def test_user_errors_are_messages(capsys, monkeypatch):
+  monkeypatch.delenv('SEGSORT_TRACEBACK', raising=False)
+  with pytest.raises(SystemExit) as exit:
+    run(_raising(ValueError('mask.png: wrong')))
+  assert exit.value.code == 2
+  assert 'error: mask.png: wrong' in capsys.readouterr().err
+
+
+def test_tracebacks_on_request_and_for_defects(monkeypatch):
+  monkeypatch.setenv('SEGSORT_TRACEBACK', '1')
+  with pytest.raises(ValueError):
+    run(_raising(ValueError()))
+  with pytest.raises(TypeError):
+    run(_raising(TypeError()))
+
+
+def test_ctrl_c_has_the_shells_status(capsys):
+  with pytest.raises(SystemExit) as exit:
+    run(_raising(KeyboardInterrupt()))
+  assert exit.value.code == 130
