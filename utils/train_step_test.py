@@ -1,0 +1,110 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from utils.train_step import LossScale, StepOutput, TrainStep
+from utils.training import TrainingConfig, make_strategy
+
+
+class Regression:
+  """Least squares with one kernel: the smallest method that has every part of one."""
+
+  def __init__(self, strategy, start):
+    with strategy.scope():
+      self.weights = tf.Variable(start)
+    self.seen = []
+
+  def initial_state(self):
+    return {'count': np.int32(0)}
+
+  def loss(self, batch, state, step):
+    replicas = tf.distribute.get_replica_context().num_replicas_in_sync
+    error = tf.linalg.matvec(batch['x'], self.weights) - batch['y']
+    total = tf.reduce_sum(error ** 2)
+    examples = tf.cast(tf.size(error), tf.float32)
+    return StepOutput(
+        total / (examples * replicas), {'error': (total, examples)},
+        {'count': state['count'] + 1})
+
+
+def make(replicas=1, **config):
+  strategy = make_strategy(replicas)
+  method = Regression(strategy, np.array([1.0, -2.0, 0.5], np.float32))
+  step = TrainStep(
+      method, {'net/weights': method.weights}, TrainingConfig(num_steps=10, **config), strategy,
+      {'net/weights': 1.0})
+  return method, step
+
+
+def batches(count, size):
+  random = np.random.default_rng(0)
+  return [{'x': tf.constant(random.normal(size=(size, 3)), tf.float32),
+           'y': tf.constant(random.normal(size=size), tf.float32)} for _ in range(count)]
+
+
+def oracle(data, decay=5e-4, rate=1e-3):
+  weights, velocity = np.array([1.0, -2.0, 0.5]), 0.0
+  for step, batch in enumerate(data):
+    x, y = batch['x'].numpy().astype(np.float64), batch['y'].numpy()
+    gradient = 2 * (x @ weights - y) @ x / len(y) + decay * weights
+    velocity = 0.9 * velocity + gradient
+    weights = weights - rate * (1 - step / 10) ** 0.9 * velocity
+  return weights
+
+
+@pytest.mark.parametrize('options', [{}, {'jit_compile': True}, {'replicas': 2}])
+def test_steps_equal_the_oracle(options):
+  data = batches(3, 4)
+  method, step = make(**options)
+  for index, batch in enumerate(data):
+    metrics = step([batch], index)
+    if index == 0:
+      error = batch['x'].numpy() @ [1.0, -2.0, 0.5] - batch['y'].numpy()
+      np.testing.assert_allclose(float(metrics['loss']), np.mean(error ** 2), rtol=1e-5)
+      np.testing.assert_allclose(float(metrics['error']), np.mean(error ** 2), rtol=1e-5)
+  np.testing.assert_allclose(method.weights.numpy(), oracle(data), rtol=1e-5)
+  assert step.state['count'].numpy() == 3
+
+
+@pytest.mark.parametrize('replicas', [1, 2])
+def test_accumulated_batches_equal_the_joined_batch(replicas):
+  data = batches(4, 4)
+  joined = [
+      {name: tf.concat([first[name], second[name]], 0) for name in first}
+      for first, second in zip(data[::2], data[1::2], strict=True)]
+  method, step = make(iter_size=2, replicas=replicas)
+  for index in range(2):
+    metrics = step(data[2 * index:2 * index + 2], index)
+  np.testing.assert_allclose(method.weights.numpy(), oracle(joined), rtol=1e-5)
+  assert metrics['error'].shape == ()
+
+
+def test_the_step_is_traced_once():
+  _, step = make()
+  for index, batch in enumerate(batches(3, 4)):
+    step([batch], index)
+  assert step._whole.experimental_get_tracing_count() == 1
+
+
+def test_float16_overflow_changes_nothing_and_halves_the_scale():
+  method, step = make(precision='mixed_float16')
+  data = batches(1, 4)[0]
+  before = float(step.loss_scale.scale)
+  step([{**data, 'y': data['y'] * np.inf}], 0)
+  np.testing.assert_array_equal(method.weights.numpy(), np.float32([1.0, -2.0, 0.5]))
+  assert float(step.loss_scale.scale) == before / 2
+  step([data], 0)
+  np.testing.assert_allclose(method.weights.numpy(), oracle([data]), rtol=1e-4)
+
+
+def test_loss_scale_grows_after_patience():
+  scale = LossScale(True, initial=4.0, patience=2)
+  for _ in range(2):
+    scale.update(tf.constant(True))
+  assert float(scale.scale) == 8.0
+  assert int(scale.good_steps) == 0
+
+
+def test_compiling_for_several_replicas_is_refused():
+  with pytest.raises(ValueError, match='--jit_compile'):
+    make(replicas=2, jit_compile=True)
