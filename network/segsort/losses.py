@@ -2,8 +2,8 @@
 
 Source: SegSort (Hwang et al., ICCV 2019), equations 4 to 6; specs/segsort.md, section 2.
 
-A pixel's embedding meets a set of prototypes. Its own prototype's label makes some of them positive,
-the rest negative, and its loss is
+A pixel's embedding meets a set of prototypes. The label of its own one makes some of them positive
+and the rest negative, and its loss is
 
   -log(sum over positives / sum over positives and negatives) of exp(concentration * cosine)
 

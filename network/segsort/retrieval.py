@@ -18,7 +18,7 @@ def nearest_neighbours(queries, bank, k, chunk_size=8192):
 
   Args:
     queries: float [Q, D] of unit length.
-    bank: float [P, D] of unit length.
+    bank: float [P, D] of unit length, P static.
     k: int in [1, P].
     chunk_size: prototypes that are compared at a time; changes nothing but memory and time.
 
@@ -31,12 +31,10 @@ def nearest_neighbours(queries, bank, k, chunk_size=8192):
   """
   queries = tf.cast(queries, tf.float32)
   bank = tf.cast(bank, tf.float32)
-  size = tf.shape(bank)[0] if bank.shape[0] is None else bank.shape[0]
-  if k < 1 or (isinstance(size, int) and k > size):
+  size = bank.shape[0]
+  if not 1 <= k <= size:
     raise ValueError(f'k is {k}, but the bank has {size} prototypes: choose k from 1 to {size}')
-  # A negative dimension makes the slice below fail where the size is only known when run.
-  chunk = min(max(chunk_size, _SMALLEST_CHUNK), size) if isinstance(size, int) else tf.minimum(
-      max(chunk_size, _SMALLEST_CHUNK), size)
+  chunk = min(max(chunk_size, _SMALLEST_CHUNK), size)
   columns = tf.range(chunk)
 
   def search(begin, similarity, index):
