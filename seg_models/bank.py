@@ -102,10 +102,12 @@ def load_bank(folder):
           'run of it is finished by the same command)')
   features = _load(folder / FEATURES)
   labels = _load(folder / LABELS)
-  if features.ndim != 2 or labels.ndim != 1 or len(features) != len(labels) or not len(labels):
+  if features.ndim != 2 or labels.ndim != 1 or len(features) != len(labels):
     raise ValueError(f'{folder}: {FEATURES} is {features.shape} and {LABELS} {labels.shape}, '
                      f'expected [P, D] and [P]: {REMEDY}')
-  if not np.issubdtype(labels.dtype, np.integer) or labels.min() < 0:
+  if not len(labels):
+    raise ValueError(f'{folder / LABELS} is empty: {REMEDY}')
+  if not np.issubdtype(labels.dtype, np.integer) or (labels < 0).any():
     raise ValueError(f'{folder / LABELS}: labels are classes from 0 on, not {labels.dtype} from '
                      f'{labels.min()}: {REMEDY}')
   features = features.astype(np.float32)
@@ -114,11 +116,23 @@ def load_bank(folder):
   if len(wrong):
     raise ValueError(f'{folder / FEATURES}: {len(wrong)} of {len(norms)} prototypes are no unit '
                      f'vectors (row {wrong[0]} has length {norms[wrong[0]]:.6g}): {REMEDY}')
-  info = _load_info(folder / INFO) if (folder / INFO).exists() else {}
+  info = _load_archive(folder / INFO) if (folder / INFO).exists() else {}
   try:
     return Bank(features, labels.astype(np.int32), **info)
-  except ValueError as error:
+  except (ValueError, TypeError) as error:
     raise ValueError(f'{folder / INFO} belongs to another bank ({error}): {REMEDY}') from error
+
+
+def save_part(bank, path):
+  """Writes the prototypes of one image, perhaps none, as one file."""
+  values = {field.name: getattr(bank, field.name) for field in dataclasses.fields(Bank)}
+  with files.replacing(path) as file:
+    np.savez(file, **values)
+
+
+def load_part(path):
+  """Reads what `save_part` has written; a damaged file is a ValueError."""
+  return Bank(**_load_archive(path))
 
 
 def _load(path):
@@ -128,9 +142,9 @@ def _load(path):
     raise ValueError(f'{path} is damaged ({error}): {REMEDY}') from error
 
 
-def _load_info(path):
+def _load_archive(path):
   try:
     with open(path, 'rb') as file, np.load(file, allow_pickle=False) as archive:
-      return {name: archive[name] for name in KNOWN if name in archive}
+      return dict(archive)
   except (ValueError, EOFError, zipfile.BadZipFile) as error:
     raise ValueError(f'{path} is damaged ({error}): {REMEDY}') from error

@@ -55,6 +55,18 @@ def test_joining_drops_what_one_bank_does_not_know():
   assert joined.image is None and len(joined.cluster) == 10
 
 
+@pytest.mark.parametrize('bank', [make_bank(), banks.empty_bank(3)])
+def test_a_part_goes_through_its_file(tmp_path, bank):
+  banks.save_part(bank, tmp_path / 'parts' / 'a.npz')
+  assert_equal(banks.load_part(tmp_path / 'parts' / 'a.npz'), bank)
+
+
+def test_an_empty_bank_is_refused_where_it_is_not_expected(tmp_path):
+  banks.save_bank(banks.empty_bank(3), tmp_path)
+  with pytest.raises(ValueError, match='prototype_labels.npy is empty'):
+    banks.load_bank(tmp_path)
+
+
 def test_a_missing_bank_is_an_error_with_a_remedy(tmp_path):
   with pytest.raises(FileNotFoundError, match='prototype_features.npy is missing.*extract_'):
     banks.load_bank(tmp_path)
