@@ -30,7 +30,8 @@ def naive_kmeans(features, labels, num_clusters, iterations, valid):
   return labels, objectives
 
 
-@pytest.mark.parametrize('height, width, num_y, num_x', [(6, 9, 2, 3), (11, 11, 5, 5), (1, 7, 3, 3)])
+@pytest.mark.parametrize(
+    'height, width, num_y, num_x', [(6, 9, 2, 3), (11, 11, 5, 5), (1, 7, 3, 3)])
 def test_grid_labels_number_the_cells_of_ceil_size(height, width, num_y, num_x):
   labels = clustering.grid_labels(height, width, num_y, num_x).numpy()
   cell_y, cell_x = -(-height // num_y), -(-width // num_x)

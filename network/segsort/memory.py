@@ -63,7 +63,8 @@ def memory_update(memory, prototypes, labels, valid, seed):
     return memory
   size = prototypes.shape[0]
   rank, _, _ = compact(valid, size)
-  chance = tf.random.stateless_uniform([size], seed)
+  # The algorithm is named because the default one depends on whether the step is compiled.
+  chance = tf.random.stateless_uniform([size], seed, alg='philox')
   # Numbers in [0, 1) for valid prototypes by their rank, 2 for the others, which thus come last.
   chance = tf.where(valid, tf.gather(chance, tf.maximum(rank, 0)), 2.0)
   chosen = tf.argsort(chance, stable=True)[:capacity]
