@@ -1,6 +1,7 @@
 """The bank: labelled prototypes of a data set, on disk and in memory."""
 
 import dataclasses
+import hashlib
 import pathlib
 import zipfile
 
@@ -51,6 +52,12 @@ class Bank:
   @property
   def dim(self):
     return self.features.shape[1]
+
+  def fingerprint(self):
+    """16 hex digits that change with the features and labels."""
+    digest = hashlib.sha256(np.ascontiguousarray(self.features, np.float32))
+    digest.update(np.ascontiguousarray(self.labels, np.int32))
+    return digest.hexdigest()[:16]
 
 
 def empty_bank(dim):

@@ -41,6 +41,12 @@ def test_the_originals_two_files_are_a_bank(tmp_path):
   assert loaded.image is None and loaded.box is None
 
 
+def test_a_fingerprint_follows_features_and_labels():
+  bank = make_bank()
+  assert bank.fingerprint() == make_bank().fingerprint() != make_bank(seed=1).fingerprint()
+  assert dataclasses.replace(bank, labels=bank.labels + 1).fingerprint() != bank.fingerprint()
+
+
 def test_banks_are_joined_in_order():
   one, two = make_bank(2, seed=1), make_bank(3, seed=2)
   joined = banks.join_banks([one, banks.empty_bank(3), two])

@@ -1,0 +1,20 @@
+"""inference.py at several scales, mirrored too; logits are averaged.
+
+Deviates from the original: mirror images and scales are the default (--no-flip_aug, --no-scale_aug
+leave them out).
+"""
+
+import inference  # also puts the project's root on the path
+
+from utils.command_line import run
+
+DEFAULTS = {'flip_aug': True, 'scale_aug': True}
+
+
+def main(arguments=None):
+  """Parses the command line (or `arguments`), labels the images, and returns the exit status."""
+  return inference.main(__doc__, DEFAULTS, arguments)
+
+
+if __name__ == '__main__':
+  run(main)

@@ -1,0 +1,157 @@
+"""Prototypes of labelled images, image by image, joined to a bank."""
+
+import hashlib
+import os
+import pathlib
+import shutil
+
+import numpy as np
+import tensorflow as tf
+from scipy import ndimage
+
+from network.segsort.prototypes import extract_prototypes
+from seg_models import bank as banks
+from seg_models.embedding import centre
+from utils import resuming
+
+MODES = ('majority', 'piece')
+
+
+class Extractor:
+  """Labelled prototypes of images.
+
+  Deviates from the original: the place of a pixel is that in the image (the original's was off for
+  images narrower than the window), the whole image is embedded at once unless windows are asked
+  for, and an image without a labelled pixel has no prototypes instead of crashing.
+
+  Args:
+    embedder: `seg_models.embedding.Embedder`.
+    segmenter: `seg_models.embedding.Segmenter`.
+    ignore_label: label of pixels that are left out before the clustering.
+    mode: 'majority': one prototype a segment, of the pixels with its most frequent label.
+      'piece': one for each label within each segment.
+  """
+
+  def __init__(self, embedder, segmenter, ignore_label=255, mode='majority'):
+    if mode not in MODES:
+      raise ValueError(f'--prototype_mode {mode}: expected one of {", ".join(MODES)}')
+    self._embedder = embedder
+    self._segmenter = segmenter
+    self._ignore_label = ignore_label
+    self._mode = mode
+
+  def __call__(self, images, labels, names):
+    """Extracts from images of one size.
+
+    Args:
+      images: uint8 [B, H, W, 3], RGB.
+      labels: int32 [B, H, W], classes and the ignore label.
+      names: B names of the images, kept in the banks.
+
+    Returns:
+      B `Bank`s, in each of which prototypes stand in the order in which their segments first appear
+      in the image, row by row.
+    """
+    embedding = self._embedder(centre(images), names)
+    segments = self._segmenter(embedding, np.asarray(labels) != self._ignore_label)
+    return [self._bank(*values) for values in zip(
+        embedding, segments, labels, names, strict=True)]
+
+  def _bank(self, embedding, segments, labels, name):
+    found = extract_prototypes(
+        tf.reshape(embedding, [-1, embedding.shape[-1]]), tf.reshape(segments, [-1]),
+        tf.reshape(labels, [-1]), ignore_label=self._ignore_label, mode=self._mode)
+    count = len(found.labels)
+    boxes = boxes_of(found.pixels.numpy().reshape(segments.shape), count)
+    return banks.Bank(
+        found.prototypes.numpy(), found.labels.numpy(), np.full(count, str(name)),
+        found.clusters.numpy(), found.counts.numpy().astype(np.int64), boxes)
+
+
+def boxes_of(ids, count):
+  """Bounding boxes of the regions of an id map.
+
+  Args:
+    ids: int [H, W]; negative ids are no region.
+    count: number of regions.
+
+  Returns:
+    int32 [count, 4], (top, left, bottom, right), the last two exclusive; zeros for an empty region.
+  """
+  boxes = np.zeros([count, 4], np.int32)
+  for index, place in enumerate(ndimage.find_objects(ids + 1, count)):
+    if place is not None:
+      rows, columns = place
+      boxes[index] = rows.start, columns.start, rows.stop, columns.stop
+  return boxes
+
+
+class BankFolder:
+  """A bank in the making: one part for each image, joined in the list's order at the end.
+
+  A run that was killed goes on with the next image; one with other settings is refused.
+
+  Args:
+    save_dir: folder whose `prototypes/` will hold the bank.
+    entries: the `Entry`s of the list, all of which the bank is made of.
+    data_dir: folder that the images' names in the bank are relative to.
+    settings: dict of JSON values, everything else that the bank depends on.
+    overwrite: whether a bank or parts of other settings are removed.
+
+  Raises:
+    ValueError: the folder holds a bank of other or unknown settings.
+  """
+
+  def __init__(self, save_dir, entries, data_dir, settings, overwrite=False):
+    self.folder = pathlib.Path(save_dir) / 'prototypes'
+    self.entries = entries
+    self._data_dir = data_dir
+    self._parts = self.folder / 'parts'
+    names = '\n'.join(f'{self.name_of(entry)} {entry.id}' for entry in entries)
+    settings = {
+        **settings, 'images': len(entries),
+        'list': hashlib.sha256(names.encode()).hexdigest()[:16]}
+    bank_files = [self.folder / name for name in (banks.FEATURES, banks.LABELS, banks.INFO)]
+    outputs = [path for path in bank_files if path.exists()]
+    outputs += self._parts.glob('*.npz')
+    resuming.claim(self.folder / 'extraction.json', settings, outputs, overwrite)
+
+  def name_of(self, entry):
+    """The image's path relative to the data folder, as it is kept in the bank."""
+    return os.path.relpath(entry.image, self._data_dir or '.')
+
+  @property
+  def is_complete(self):
+    """Whether the bank is there."""
+    return (self.folder / banks.FEATURES).exists()
+
+  def missing(self):
+    """The entries that have no part yet."""
+    return [entry for entry in self.entries if not self._part(entry).exists()]
+
+  def write(self, entry, bank):
+    """Keeps the prototypes of one image."""
+    banks.save_part(bank, self._part(entry))
+
+  def finish(self):
+    """Joins the parts to the bank and removes them.
+
+    Returns:
+      The bank, and the names of the images that have no prototype.
+
+    Raises:
+      ValueError: no image has a prototype.
+    """
+    parts = [banks.load_part(self._part(entry)) for entry in self.entries]
+    without = [self.name_of(entry) for entry, part in zip(self.entries, parts, strict=True)
+               if not len(part)]
+    if len(without) == len(parts):
+      raise ValueError(f'none of the {len(parts)} images has a labelled pixel: are these the masks '
+                       'of this data set, and is --ignore_label right?')
+    bank = banks.join_banks(parts)
+    banks.save_bank(bank, self.folder)
+    shutil.rmtree(self._parts)
+    return bank, without
+
+  def _part(self, entry):
+    return self._parts / f'{entry.id}.npz'

@@ -1,0 +1,214 @@
+"""Extraction and inference over a list of images: what the scripts of pyscripts/inference do."""
+
+import dataclasses
+import sys
+
+import tqdm
+
+from seg_models import bank as banks
+from seg_models.batching import batches_of_equal_size, stack
+from seg_models.embedding import Embedder, Segmenter
+from seg_models.extraction import MODES, BankFolder, Extractor
+from seg_models.image_reader import iterate_examples
+from seg_models.inference_setup import (
+  DataConfig,
+  NetworkConfig,
+  OutputConfig,
+  SegmentConfig,
+  load_entries,
+  load_network,
+  require,
+  segment_settings,
+)
+from seg_models.multi_scale import SCALES
+from seg_models.prediction import (
+  VOTES,
+  MultiScalePredictor,
+  SegSortPredictor,
+  SoftmaxPredictor,
+  check_bank,
+  neighbours_of,
+)
+from seg_models.prediction_folder import PredictionFolder
+from utils import colors, resuming
+from utils.configuration import add_arguments, from_arguments, option
+
+
+@dataclasses.dataclass(frozen=True)
+class ExtractionConfig:
+  """Which prototypes are kept."""
+  prototype_mode: str = option(
+      'majority', 'one prototype a segment, of its most frequent class, or one for each class in '
+      'each segment (piece)', choices=MODES)
+
+
+@dataclasses.dataclass(frozen=True)
+class RetrievalConfig:
+  """How segments are named."""
+  prototype_dir: str = option('', 'folder of prototype_features.npy and prototype_labels.npy')
+  k_in_nearest_neighbors: int = option(15, 'nearest prototypes that vote for a class')
+  vote: str = option(
+      'count', 'equal counts go to the smallest class id (count) or to the nearest neighbour '
+      '(nearest); or neighbours vote by their similarity', choices=VOTES)
+  save_neighbours: bool = option(
+      False, "write every segment's nearest prototypes as neighbours/<id>.json")
+  window_clusters: bool = option(
+      False, 'with --windows: cluster and vote in every window, not once for the image')
+
+
+@dataclasses.dataclass(frozen=True)
+class ScaleConfig:
+  """Test-time augmentation."""
+  flip_aug: bool = option(False, 'also take every image mirrored', flags=('flip-aug',))
+  scale_aug: bool = option(
+      False, f'take every image at the scales {", ".join(map(str, SCALES))}', flags=('scale-aug',))
+
+  @property
+  def scales(self):
+    """Factors of the image's size."""
+    return SCALES if self.scale_aug else (1.0,)
+
+
+COMMON = (DataConfig, NetworkConfig, OutputConfig)
+EXTRACTION = (*COMMON, SegmentConfig, ExtractionConfig)
+SEGSORT = (*COMMON, SegmentConfig, RetrievalConfig, ScaleConfig)
+SOFTMAX = (*COMMON, ScaleConfig)
+
+
+def run_from_arguments(function, parser, classes, arguments=None, defaults=None):
+  """Parses a command line into `classes` and calls `function` with one instance of each."""
+  add_arguments(parser, *classes, defaults=defaults)
+  namespace = parser.parse_args(arguments)
+  return function(*(from_arguments(cls, namespace, defaults) for cls in classes))
+
+
+def _batches(missing, total, dataset, need_mask, batch_size):
+  """Yields (entries, images, labels) of the missing entries and shows the progress."""
+  examples = iterate_examples(missing, dataset, need_mask)
+  with tqdm.tqdm(
+      total=total, initial=total - len(missing), unit='image', dynamic_ncols=True,
+      mininterval=0.5 if sys.stderr.isatty() else 15.0) as progress:
+    for batch in batches_of_equal_size(examples, batch_size):
+      yield [example.entry for example in batch], *stack(batch)
+      progress.update(len(batch))
+
+
+def _start(network_config, network):
+  print(network.report)
+  if network_config.unused():
+    print(network_config.unused())
+
+
+def extract(data, network_config, output, segments, extraction):
+  """Extracts the bank of a list's images into `<save_dir>/prototypes/`; returns 0.
+
+  Raises:
+    ValueError, OSError: a flag, file or label is wrong; what is extracted so far is kept.
+    FloatingPointError: the network gives NaN or infinity.
+  """
+  require(save_dir=output.save_dir)
+  entries = load_entries(data, need_mask=True)
+  network = load_network(data, network_config, 'segsort')
+  segments = segment_settings(segments, network)
+  dataset = network.dataset
+  folder = BankFolder(
+      output.save_dir, entries, data.data_dir,
+      {**network.settings, **dataclasses.asdict(segments), **dataclasses.asdict(extraction),
+       'ignore_label': dataset.ignore_label}, output.overwrite)
+  if folder.is_complete:
+    print(f'{folder.folder} is complete: nothing to do.')
+    return 0
+  _start(network_config, network)
+  extractor = Extractor(
+      Embedder(network.dense), Segmenter(**dataclasses.asdict(segments)), dataset.ignore_label,
+      extraction.prototype_mode)
+  for done, images, labels in _batches(
+      folder.missing(), len(entries), dataset, True, output.batch_size):
+    found = extractor(images, labels, [folder.name_of(entry) for entry in done])
+    for entry, bank in zip(done, found, strict=True):
+      folder.write(entry, bank)
+  bank, without = folder.finish()
+  skipped = '' if not without else (
+      f'; {len(without)} images without a labelled pixel gave none ({", ".join(without[:5])}'
+      f'{", ..." if len(without) > 5 else ""})')
+  print(f'{len(bank)} prototypes of {len(entries)} images in {folder.folder}{skipped}')
+  return 0
+
+
+def predict_segsort(data, network_config, output, segments, retrieval, scales):
+  """Labels a list's images by their nearest prototypes; returns 0.
+
+  Raises:
+    ValueError, OSError: a flag or file is wrong; what is labelled so far is kept.
+    FloatingPointError: the network gives NaN or infinity.
+  """
+  require(save_dir=output.save_dir, prototype_dir=retrieval.prototype_dir)
+  entries = load_entries(data, need_mask=False)
+  bank = banks.load_bank(retrieval.prototype_dir)
+  windows = network_config.sliding_windows() if retrieval.window_clusters else None
+  several = scales.flip_aug or scales.scale_aug or windows is not None
+  if several and retrieval.save_neighbours:
+    raise ValueError('--save_neighbours shows the segments of an image, but with several scales, '
+                     'mirror images or windows there are many: leave these out')
+  embedding_config = network_config if windows is None else dataclasses.replace(
+      network_config, windows=False)
+  network = load_network(data, embedding_config, 'segsort')
+  segments = segment_settings(segments, network)
+  k, num_classes = retrieval.k_in_nearest_neighbors, network.dataset.num_classes
+  check_bank(bank, network.dim, num_classes, k)
+  predictor = single = SegSortPredictor(
+      Embedder(network.dense), Segmenter(**dataclasses.asdict(segments)), bank, num_classes, k,
+      retrieval.vote)
+  if several:
+    predictor = MultiScalePredictor(single, scales.scales, scales.flip_aug, windows)
+  settings = {
+      **network.settings, **dataclasses.asdict(segments), 'bank': bank.fingerprint(), 'k': k,
+      'vote': retrieval.vote, 'scales': scales.scales, 'flip': scales.flip_aug,
+      'clustered_windows': windows and dataclasses.asdict(windows)}
+
+  def predict(images, names):
+    if several:
+      return zip(predictor(images, names), strict=True)
+    labels, found = predictor(images, names)
+    if not retrieval.save_neighbours:
+      return zip(labels, strict=True)
+    winners = single.segment_labels(found).numpy()
+    return [(labels[i], neighbours_of([value[i] for value in found], winners[i], bank))
+            for i in range(len(labels))]
+
+  return _predict(predict, entries, network_config, network, output, settings,
+                  retrieval.save_neighbours)
+
+
+def predict_softmax(data, network_config, output, scales):
+  """Labels a list's images by a classifier; returns 0; raises as `predict_segsort`."""
+  require(save_dir=output.save_dir)
+  entries = load_entries(data, need_mask=False)
+  network = load_network(data, network_config, 'softmax')
+  predictor = SoftmaxPredictor(network.dense, scales.scales, scales.flip_aug)
+  settings = {**network.settings, 'scales': scales.scales, 'flip': scales.flip_aug}
+  return _predict(lambda images, names: zip(predictor(images, names), strict=True), entries,
+                  network_config, network, output, settings)
+
+
+def _predict(predict, entries, network_config, network, output, settings, with_neighbours=False):
+  """Writes `predict(images, names)`, for each image (labels,) or (labels, neighbours)."""
+  palette = None
+  if output.colormap:
+    palette = colors.load_colormap(output.colormap)
+    settings = {**settings, 'colormap': resuming.fingerprint(output.colormap)}
+  folder = PredictionFolder(
+      output.save_dir, network.dataset, settings, palette, with_neighbours, output.overwrite)
+  missing = folder.missing(entries)
+  if not missing:
+    print(f'{output.save_dir} holds all {len(entries)} predictions: nothing to do.')
+    return 0
+  _start(network_config, network)
+  for done, images, _ in _batches(
+      missing, len(entries), network.dataset, False, output.batch_size):
+    results = predict(images, [entry.image for entry in done])
+    for entry, result in zip(done, results, strict=True):
+      folder.write(entry, *result)
+  print(f'{len(entries)} predictions in {output.save_dir}: gray/ (class ids), color/ (pictures)'
+        f'{", neighbours/ (what each segment was found to be like)" if with_neighbours else ""}')
+  return 0

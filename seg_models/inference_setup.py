@@ -1,0 +1,174 @@
+"""What extraction and inference are configured by, and the network that they run."""
+
+import dataclasses
+
+from seg_models.datasets import dataset_for
+from seg_models.embedding import DenseNetwork
+from seg_models.image_reader import read_list
+from seg_models.models import ModelConfig, build_model
+from seg_models.models.restoring import config_for, restore_model
+from seg_models.windows import Windows
+from utils import checkpoints, resuming
+from utils.configuration import option
+
+
+@dataclasses.dataclass(frozen=True)
+class DataConfig:
+  """Which images, and what labels mean."""
+  data_dir: str = option('', 'folder that the paths of --data_list are relative to',
+                         flags=('data-dir',))
+  data_list: str = option('', 'text file with lines `image [mask]`', flags=('data-list',))
+  dataset: str | None = option(
+      None, "descriptor with names and palette (seg_models/datasets.py); default: the "
+      "checkpoint's, else VOC's")
+  num_classes: int | None = option(
+      None, "classes, ignore label not counted; default: the checkpoint's, else 21",
+      flags=('num-classes',))
+  ignore_label: int | None = option(
+      None, "label that is never counted; default: the checkpoint's, else 255",
+      flags=('ignore-label',))
+
+
+@dataclasses.dataclass(frozen=True)
+class NetworkConfig:
+  """Which network, and how it goes over an image."""
+  restore_from: str = option('', 'checkpoint, such as snapshots/voc12/model.ckpt-30000',
+                             flags=('restore-from',))
+  model: str | None = option(
+      None, "HEAD_BACKBONE; default: the checkpoint's, else pspnet_resnet101 (the original's)")
+  embedding_dim: int | None = option(
+      None, "channels of the embedding; default: the checkpoint's, else 32",
+      flags=('embedding-dim',))
+  windows: bool = option(
+      False, 'embed windows of --input_size at --strides and not the whole image at once')
+  input_size: tuple[int, int] | None = option(
+      None, 'height,width of windows (default: 512,512); unused without --windows',
+      flags=('input-size',))
+  strides: tuple[int, int] | None = option(
+      None, 'vertical,horizontal distance of windows (default: 512,512); unused without --windows')
+
+  def sliding_windows(self):
+    """`Windows`, or None for whole images."""
+    if not self.windows:
+      return None
+    return Windows(self.input_size or (512, 512), self.strides or (512, 512))
+
+  def unused(self):
+    """A line on flags that were given and have no use, or None."""
+    given = [name for name in ('input_size', 'strides') if getattr(self, name) is not None]
+    if self.windows or not given:
+      return None
+    return (f'{" and ".join(f"--{name}" for name in given)} unused: each image is taken whole, at '
+            "its own size; --windows asks for the original's sliding windows")
+
+
+@dataclasses.dataclass(frozen=True)
+class SegmentConfig:
+  """How an image is cut into segments; training's own settings need not be the same."""
+  num_clusters: int = option(5, 'clusters along each axis of the image at the start of k-means')
+  kmeans_iterations: int = option(10, 'iterations of spherical k-means at most')
+  location_weight: float | None = option(
+      None, "weight of the place in the image in the clustering; default: the checkpoint's, else 1")
+
+
+@dataclasses.dataclass(frozen=True)
+class OutputConfig:
+  """Where results go; a command that was interrupted goes on where it was."""
+  save_dir: str = option('', 'folder of the results', flags=('save-dir',))
+  batch_size: int = option(1, 'images that go through the network together, where sizes are equal')
+  overwrite: bool = option(False, 'remove the results of an earlier run in --save_dir first')
+  colormap: str | None = option(
+      None, "MATLAB file with a colour map for the pictures; default: the data set's own")
+
+
+@dataclasses.dataclass(frozen=True)
+class Network:
+  """A restored network.
+
+  Attributes:
+    dense: `DenseNetwork`.
+    dim: its output's channels.
+    dataset: `Dataset` that labels are of.
+    method_config: the options that it was trained with, {} if unknown.
+    settings: dict of JSON values that says which network this is and how it goes over an image.
+    report: text, what was loaded.
+  """
+  dense: DenseNetwork
+  dim: int
+  dataset: object
+  method_config: dict
+  settings: dict
+  report: str
+
+
+def require(**flags):
+  """Raises a ValueError that names the flags without a value."""
+  missing = [f'--{name}' for name, value in flags.items() if not value]
+  if missing:
+    raise ValueError(f'{", ".join(missing)} missing: see --help')
+
+
+def _dataset(data, stored):
+  """The descriptor by flags, and by what the checkpoint was trained on where there are none."""
+  name, num_classes, ignore_label = data.dataset, data.num_classes, data.ignore_label
+  if name is None and num_classes in (None, stored.get('num_classes')):
+    name, num_classes = stored.get('name'), stored.get('num_classes')
+  if ignore_label is None:
+    ignore_label = stored.get('ignore_label')
+  return dataset_for(name, num_classes, ignore_label)
+
+
+def load_network(data, network, method):
+  """Builds the network of a checkpoint and restores it.
+
+  Args:
+    data: `DataConfig`.
+    network: `NetworkConfig`.
+    method: 'segsort' or 'softmax', what the caller needs.
+
+  Returns:
+    `Network`.
+
+  Raises:
+    FileNotFoundError, ValueError: there is no such checkpoint, it is of another method or network
+      than the flags say, or holds not all of the network.
+  """
+  require(restore_from=network.restore_from)
+  metadata = checkpoints.open_archive(network.restore_from).metadata
+  trained_by = metadata.get('method', method)
+  if (trained_by == 'softmax') != (method == 'softmax'):
+    scripts = ('extract_prototypes.py and inference_segsort.py', 'inference.py')
+    raise ValueError(f'{network.restore_from} is a checkpoint of {trained_by}: use '
+                     f'{scripts[trained_by == "softmax"]} with it')
+  dataset = _dataset(data, metadata.get('dataset', {}))
+  output_dim = dataset.num_classes if method == 'softmax' else network.embedding_dim
+  given = {name: value for name, value in (('name', network.model), ('output_dim', output_dim))
+           if value is not None}
+  config = config_for(network.restore_from, ModelConfig(**given), explicit_fields=tuple(given))
+  model = build_model(config)
+  report = restore_model(model, network.restore_from)
+  if report.missing:
+    raise ValueError(f'{network.restore_from} holds no trained {config.name}:\n{report.summary()}')
+  windows = network.sliding_windows()
+  settings = {
+      'checkpoint': resuming.fingerprint(network.restore_from),
+      'model': dataclasses.asdict(config),
+      'windows': windows and dataclasses.asdict(windows),
+      'dataset': dataset.name, 'num_classes': dataset.num_classes}
+  return Network(
+      DenseNetwork(model, config.output_stride, windows), config.output_dim, dataset,
+      metadata.get('method_config', {}), settings, report.summary())
+
+
+def load_entries(data, need_mask):
+  """The entries of the list, all of whose files exist."""
+  require(data_list=data.data_list)
+  return read_list(data.data_list, data.data_dir, need_mask=need_mask)
+
+
+def segment_settings(segments, network):
+  """`SegmentConfig` with nothing left open: the checkpoint's location weight, or 1."""
+  if segments.location_weight is not None:
+    return segments
+  weight = network.method_config.get('location_weight', 1.0)
+  return dataclasses.replace(segments, location_weight=weight)
