@@ -6,7 +6,7 @@ from utils import colors
 
 
 def check_sizes(image, mask, image_path, mask_path):
-  """Raises a ValueError naming both files unless mask [h, w] and image [h, w, ...] agree in size."""
+  """Raises a ValueError naming both files unless mask [h, w] and image [h, w, 3] agree in size."""
   if image.shape[:2] != mask.shape[:2]:
     (height, width), (mask_height, mask_width) = image.shape[:2], mask.shape[:2]
     raise ValueError(f'{mask_path} is {mask_width}x{mask_height}, but {image_path} is '
@@ -32,25 +32,24 @@ def check_labels(label, dataset, path):
     raise ValueError(
         f'{path}: values {shown}: expected the {dataset.num_classes} classes 0 to '
         f'{dataset.num_classes - 1} and {dataset.ignore_label} for pixels that do not count. '
-        f'{_likely_cause(label, values, dataset, str(path))}')
+        f'{_likely_cause(values, str(path))}')
 
 
 def _palette_lumas():
   """The gray values that VOC's colours become when a palette is read as an ordinary picture."""
-  luma = colors.voc_palette(21) @ np.array([0.299, 0.587, 0.114])
+  classes_and_void = colors.voc_palette()[[*range(21), 255]]
+  luma = classes_and_void @ np.array([0.299, 0.587, 0.114])
   return {int(value) for value in np.concatenate([np.floor(luma), np.ceil(luma)])}
 
 
-def _likely_cause(label, values, dataset, path):
+def _likely_cause(values, path):
   if values == [255]:
     return 'Is 255 the label to ignore (--ignore_label 255), or is it a mask of 0 and 255?'
-  if set(values) <= _palette_lumas() | {255}:
+  if set(values) <= _palette_lumas():
     return ('A colour palette that was turned into gray? Write the class ids themselves, as gray '
             'or palette PNG.')
   if path.endswith('_labelIds.png') and max(values) <= 33:
     return 'Raw labelIds of Cityscapes? Give --dataset cityscapes, which maps them to classes.'
   if values[-1] > 255:
     return 'Ids of instances, or labels scaled to 16 bits? Write the class ids themselves.'
-  if values == list(range(values[0], values[0] + len(values))) and label.max() < 255:
-    return f'More classes than said? The largest value would need --num_classes {values[-1] + 1}.'
   return 'A wrong --num_classes, --dataset or --ignore_label, or another kind of file?'

@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image, ImageOps
 
-from utils import files
+from utils import colors, files
 
 # Pillow stretches gray PNGs of 2 and 4 bits to 0..255; a label is the stored number.
 _STRETCHED = {'L;2': 85, 'L;4': 17}
@@ -89,7 +89,7 @@ def write_png(path, array, palette=None):
     path: str or path; the folder is made if need be.
     array: uint8 [height, width] or [height, width, 3], or uint16 [height, width].
     palette: None, or uint8 [colours, 3]: a uint8 [height, width] array is then written as indices
-      into it.
+      into it; indices beyond it, such as an ignore label, get VOC's colours.
 
   Raises:
     ValueError: another dtype or shape.
@@ -100,7 +100,8 @@ def write_png(path, array, palette=None):
     raise ValueError(f'{path}: cannot write {array.dtype} {array.shape} as PNG')
   image = Image.fromarray(array)
   if palette is not None:
-    image.putpalette(np.asarray(palette, np.uint8).tobytes())
+    # All 256 colours: for fewer of them Pillow would keep only the lowest bits of the indices.
+    image.putpalette(colors.extend_palette(palette).tobytes())
   with files.replacing(path) as file:
     image.save(file, format='PNG')
 

@@ -115,9 +115,10 @@ def test_write_png_round_trip(tmp_path, dtype, shape):
 
 def test_write_png_with_a_palette_and_faulty_arrays(tmp_path):
   palette = np.array([[1, 2, 3], [40, 50, 60]], np.uint8)
-  indices = np.array([[0, 1], [1, 1]], np.uint8)
+  indices = np.array([[0, 1], [1, 255]], np.uint8)
   images.write_png(tmp_path / 'a.png', indices, palette)
-  np.testing.assert_array_equal(images.read_image(tmp_path / 'a.png'), palette[indices])
+  expected = [[[1, 2, 3], [40, 50, 60]], [[40, 50, 60], [224, 224, 192]]]
+  np.testing.assert_array_equal(images.read_image(tmp_path / 'a.png'), expected)
   np.testing.assert_array_equal(images.read_mask(tmp_path / 'a.png'), indices)
   for faulty in (indices.astype(np.int32), np.zeros((2, 2, 4), np.uint8)):
     with pytest.raises(ValueError, match=r'b\.png'):
