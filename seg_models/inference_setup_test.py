@@ -1,0 +1,111 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+from seg_models import inference_setup
+from seg_models.inference_setup import DataConfig, NetworkConfig, SegmentConfig
+from seg_models.models import ModelConfig, build_model, is_head, variable_names
+from seg_models.windows import Windows
+from utils import checkpoints
+
+CONFIG = ModelConfig(name='fcn_resnet50', output_dim=6, width=0.125, blocks=(1, 1, 1, 1))
+
+
+@pytest.fixture(scope='module')
+def arrays():
+  return {name: value.numpy() for name, value in variable_names(build_model(CONFIG)).items()}
+
+
+def save(path, arrays, **metadata):
+  checkpoints.save(str(path), arrays, {'model': dataclasses.asdict(CONFIG), **metadata})
+  return NetworkConfig(restore_from=str(path))
+
+
+def test_windows_are_used_on_request_only():
+  assert NetworkConfig(input_size=(8, 9)).sliding_windows() is None
+  assert NetworkConfig(windows=True).sliding_windows() == Windows((512, 512), (512, 512))
+  assert NetworkConfig(windows=True, input_size=(8, 9), strides=(4, 5)).sliding_windows() == (
+      Windows((8, 9), (4, 5)))
+
+
+@pytest.mark.parametrize('options, expected', [
+    ({}, None),
+    ({'windows': True, 'input_size': (8, 8)}, None),
+    ({'input_size': (8, 8)}, '--input_size unused'),
+    ({'input_size': (8, 8), 'strides': (4, 4)}, '--input_size and --strides unused'),
+])
+def test_flags_without_use_are_told_in_one_line(options, expected):
+  line = NetworkConfig(**options).unused()
+  assert line is None if expected is None else (line.startswith(expected) and '\n' not in line)
+
+
+def test_missing_flags_are_all_named():
+  inference_setup.require(a='x', b='y')
+  with pytest.raises(ValueError, match='--save_dir, --data_list missing'):
+    inference_setup.require(save_dir='', data_list=None, other='x')
+
+
+STORED = {'name': 'camvid', 'num_classes': 11, 'ignore_label': 254}
+
+
+@pytest.mark.parametrize('flags, stored, expected', [
+    ({}, {}, ('unnamed', 21, 255)),
+    ({}, STORED, ('camvid', 11, 254)),
+    ({'num_classes': 11, 'ignore_label': 255}, STORED, ('camvid', 11, 255)),
+    ({'num_classes': 5}, STORED, ('unnamed', 5, 254)),
+    ({'dataset': 'voc12'}, STORED, ('voc12', 21, 254)),
+    ({}, {'name': None, 'num_classes': 4, 'ignore_label': 255}, ('unnamed', 4, 255)),
+])
+def test_flags_come_before_what_the_checkpoint_knows(arrays, tmp_path, flags, stored, expected):
+  network = save(tmp_path / 'model.ckpt-1', arrays, dataset=stored)
+  dataset = inference_setup.load_network(DataConfig(**flags), network, 'segsort').dataset
+  assert (dataset.name, dataset.num_classes, dataset.ignore_label) == expected
+
+
+def test_a_network_is_what_its_checkpoint_holds(arrays, tmp_path):
+  network = inference_setup.load_network(DataConfig(), save(
+      tmp_path / 'model.ckpt-1', arrays, method='segsort', method_config={'location_weight': 0.5}),
+      'segsort')
+  model = build_model(CONFIG, seed=9)
+  for name, variable in variable_names(model).items():
+    variable.assign(arrays[name])
+  image = np.random.default_rng(0).normal(0, 50, [1, 17, 24, 3]).astype(np.float32)
+  output = network.dense(image)
+  assert network.dim == 6 and output.shape == (1, 17, 24, 6)
+  np.testing.assert_allclose(output[:, ::8, ::8], model(image, training=False), atol=1e-4)
+  assert inference_setup.segment_settings(SegmentConfig(), network).location_weight == 0.5
+  assert inference_setup.segment_settings(
+      SegmentConfig(location_weight=2.0), network).location_weight == 2.0
+
+
+def test_other_weights_are_another_network_and_the_same_weights_the_same(arrays, tmp_path):
+  def settings(name, values):
+    return inference_setup.load_network(
+        DataConfig(), save(tmp_path / name, values), 'segsort').settings
+  one = settings('a.ckpt', arrays)
+  assert one == settings('b.ckpt', arrays)
+  assert one != settings('c.ckpt', {name: value + 1 for name, value in arrays.items()})
+
+
+def test_a_file_without_the_head_is_refused(arrays, tmp_path):
+  backbone = {name: value for name, value in arrays.items() if not is_head(name)}
+  with pytest.raises(ValueError, match='holds no trained fcn_resnet50'):
+    inference_setup.load_network(
+        DataConfig(), save(tmp_path / 'model.ckpt-1', backbone), 'segsort')
+
+
+def test_a_checkpoint_of_the_other_method_is_refused(arrays, tmp_path):
+  network = save(tmp_path / 'a.ckpt', arrays, method='softmax')
+  with pytest.raises(ValueError, match='of softmax: use inference.py'):
+    inference_setup.load_network(DataConfig(), network, 'segsort')
+  network = save(tmp_path / 'b.ckpt', arrays, method='segsort')
+  with pytest.raises(ValueError, match='of segsort: use extract_prototypes.py'):
+    inference_setup.load_network(DataConfig(), network, 'softmax')
+
+
+def test_a_list_is_needed():
+  with pytest.raises(ValueError, match='--data_list missing'):
+    inference_setup.load_entries(DataConfig(), need_mask=False)
+  with pytest.raises(ValueError, match='--restore_from missing'):
+    inference_setup.load_network(DataConfig(), NetworkConfig(), 'segsort')

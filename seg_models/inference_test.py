@@ -1,0 +1,320 @@
+import argparse
+import dataclasses
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from seg_models import bank as banks
+from seg_models import inference
+from seg_models.bank_test import assert_equal, make_bank
+from seg_models.models import ModelConfig, build_model, variable_names
+from utils import checkpoints, files
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+SIZES = [(40, 56), (33, 47), (40, 56), (56, 40)]
+CLASSES = 4
+
+
+def save_checkpoint(prefix, method='segsort', output_dim=8, seed=0, **metadata):
+  config = ModelConfig(
+      name='fcn_resnet50', output_dim=output_dim, width=0.125, blocks=(1, 1, 1, 1))
+  variables = variable_names(build_model(config, seed=seed))
+  checkpoints.save(str(prefix), {name: value.numpy() for name, value in variables.items()}, {
+      'model': dataclasses.asdict(config), 'method': method,
+      'method_config': {'location_weight': 0.5} if method == 'segsort' else {},
+      'dataset': {'name': None, 'num_classes': CLASSES, 'ignore_label': 255}, **metadata})
+  return str(prefix)
+
+
+@pytest.fixture(scope='module')
+def data(tmp_path_factory):
+  """Images of blocks of colour with masks, a list, and checkpoints of small random networks."""
+  folder = tmp_path_factory.mktemp('data')
+  rng = np.random.default_rng(0)
+  lines = []
+  for index, (height, width) in enumerate(SIZES):
+    label = np.kron(rng.integers(0, CLASSES, [2, 2]), np.ones([28, 28], int))[:height, :width]
+    label = np.pad(label, [[0, height - label.shape[0]], [0, width - label.shape[1]]])
+    label[:, :3] = 255
+    image = np.clip(label[..., None] * [60, 20, 40] + rng.normal(0, 9, [height, width, 3]), 0, 255)
+    Image.fromarray(image.astype(np.uint8)).save(folder / f'{index}.jpg')
+    Image.fromarray(label.astype(np.uint8)).save(folder / f'{index}.png')
+    lines.append(f'/{index}.jpg /{index}.png\n')
+  (folder / 'list.txt').write_text(''.join(lines))
+  save_checkpoint(folder / 'model.ckpt-1')
+  save_checkpoint(folder / 'softmax.ckpt-1', 'softmax', CLASSES)
+  return folder
+
+
+def flags(data, save_dir, **more):
+  values = {'data_dir': data, 'data_list': data / 'list.txt', 'save_dir': save_dir,
+            'restore_from': data / 'model.ckpt-1', **more}
+  arguments = []
+  for name, value in values.items():
+    arguments += [f'--{name}'] if value is True else [f'--{name}', str(value)]
+  return arguments
+
+
+def extract(data, save_dir, **more):
+  return inference.run_from_arguments(
+      inference.extract, argparse.ArgumentParser(), inference.EXTRACTION,
+      flags(data, save_dir, **more))
+
+
+def predict(data, save_dir, bank, defaults=None, **more):
+  return inference.run_from_arguments(
+      inference.predict_segsort, argparse.ArgumentParser(), inference.SEGSORT,
+      flags(data, save_dir, prototype_dir=bank, **{'k_in_nearest_neighbors': 3, **more}), defaults)
+
+
+def predict_softmax(data, save_dir, **more):
+  more = {'restore_from': data / 'softmax.ckpt-1', **more}
+  return inference.run_from_arguments(
+      inference.predict_softmax, argparse.ArgumentParser(), inference.SOFTMAX,
+      flags(data, save_dir, **more))
+
+
+def grays(folder):
+  return [np.array(Image.open(folder / 'gray' / f'{index}.png')) for index in range(len(SIZES))]
+
+
+@pytest.fixture(scope='module')
+def bank_dir(data, tmp_path_factory):
+  folder = tmp_path_factory.mktemp('bank')
+  assert extract(data, folder, num_clusters=3) == 0
+  return folder
+
+
+def test_a_bank_of_a_list(data, bank_dir):
+  bank = banks.load_bank(bank_dir)
+  assert bank.dim == 8 and 4 < len(bank) <= 9 * len(SIZES)
+  assert list(dict.fromkeys(bank.image)) == ['0.jpg', '1.jpg', '2.jpg', '3.jpg']
+  assert set(bank.labels) <= set(range(CLASSES))
+  for image, (height, width) in enumerate(SIZES):
+    mine = bank.image == f'{image}.jpg'
+    assert bank.pixels[mine].sum() <= height * (width - 3)
+    assert (bank.box[mine] <= [height, width, height, width]).all()
+    assert (bank.box[mine][:, 1] >= 3).all()  # the first columns are ignored
+  settings = files.read_json(bank_dir / 'prototypes' / 'extraction.json')
+  assert settings['num_clusters'] == 3 and settings['location_weight'] == 0.5
+
+
+def test_what_is_complete_is_not_done_again(data, bank_dir, capsys):
+  before = (bank_dir / 'prototypes' / 'prototype_features.npy').stat().st_mtime_ns
+  assert extract(data, bank_dir, num_clusters=3) == 0
+  assert 'is complete: nothing to do' in capsys.readouterr().out
+  assert (bank_dir / 'prototypes' / 'prototype_features.npy').stat().st_mtime_ns == before
+
+
+def test_single_scale_predictions_fit_the_images(data, bank_dir, tmp_path, capsys):
+  assert predict(data, tmp_path, bank_dir, num_clusters=3, save_neighbours=True) == 0
+  assert '4 predictions in' in capsys.readouterr().out
+  for index, gray in enumerate(grays(tmp_path)):
+    assert gray.shape == SIZES[index]
+    neighbours = files.read_json(tmp_path / 'neighbours' / f'{index}.json')
+    assert sum(record['pixels'] for record in neighbours['segments']) == gray.size
+    best = [record['neighbours'][0] for record in neighbours['segments']]
+    assert all(record['image'] in ('0.jpg', '1.jpg', '2.jpg', '3.jpg') for record in best)
+    # The images are those of the bank: their own segments are near.
+    assert np.mean([record['similarity'] for record in best]) > 0.9
+  assert predict(data, tmp_path, bank_dir, num_clusters=3, save_neighbours=True) == 0
+  assert 'holds all 4 predictions: nothing to do' in capsys.readouterr().out
+
+
+def test_batches_change_nothing(data, bank_dir, tmp_path):
+  predict(data, tmp_path / 'one', bank_dir)
+  predict(data, tmp_path / 'three', bank_dir, batch_size=3)
+  for one, three in zip(grays(tmp_path / 'one'), grays(tmp_path / 'three'), strict=True):
+    assert (one == three).mean() > 0.99  # convolutions may round otherwise
+  extract(data, tmp_path / 'bank', num_clusters=3, batch_size=2)
+  joined, alone = banks.load_bank(tmp_path / 'bank'), banks.load_bank(bank_dir)
+  assert joined.image.tolist() == sorted(joined.image) and abs(len(joined) - len(alone)) <= 2
+
+
+def test_several_scales_by_the_scripts_defaults(data, bank_dir, tmp_path):
+  defaults = {'flip_aug': True, 'scale_aug': True, 'window_clusters': True}
+  assert predict(data, tmp_path / 'whole', bank_dir, defaults) == 0
+  assert predict(data, tmp_path / 'windows', bank_dir, defaults, windows=True,
+                 input_size='32,32', strides='24,24') == 0
+  for folder in ('whole', 'windows'):
+    assert [gray.shape for gray in grays(tmp_path / folder)] == SIZES
+  record = files.read_json(tmp_path / 'windows' / 'inference.json')
+  assert record['clustered_windows'] == {'size': [32, 32], 'strides': [24, 24]}
+  assert record['windows'] is None and len(record['scales']) == 6
+  with pytest.raises(ValueError, match='--save_neighbours'):
+    predict(data, tmp_path / 'more', bank_dir, defaults, save_neighbours=True)
+
+
+def test_windows_of_a_single_scale_join_embeddings(data, tmp_path):
+  assert extract(data, tmp_path, windows=True, input_size='32,32', strides='16,16') == 0
+  assert predict(data, tmp_path, tmp_path, windows=True, input_size='32,32', strides='16,16') == 0
+  record = files.read_json(tmp_path / 'inference.json')
+  assert record['windows'] == {'size': [32, 32], 'strides': [16, 16]}
+  assert record['clustered_windows'] is None
+
+
+def test_softmax_predictions_fit_the_images(data, tmp_path):
+  assert predict_softmax(data, tmp_path / 'one') == 0
+  assert predict_softmax(data, tmp_path / 'several', flip_aug=True, scale_aug=True) == 0
+  for folder in ('one', 'several'):
+    assert [gray.shape for gray in grays(tmp_path / folder)] == SIZES
+
+
+def test_unused_flags_are_reported_in_one_line(data, bank_dir, tmp_path, capsys):
+  predict(data, tmp_path / 'a', bank_dir, input_size='720,720', strides='320,320')
+  lines = capsys.readouterr().out.splitlines()
+  assert sum('--input_size and --strides unused' in line for line in lines) == 1
+  predict(data, tmp_path / 'b', bank_dir)
+  assert '--input_size' not in capsys.readouterr().out
+
+
+def test_an_interrupted_inference_goes_on(data, bank_dir, tmp_path, monkeypatch):
+  predict(data, tmp_path / 'whole', bank_dir)
+  write, written = inference.PredictionFolder.write, []
+
+  def interrupted(self, entry, *rest):
+    if len(written) == 2:
+      raise KeyboardInterrupt
+    written.append(entry.id)
+    write(self, entry, *rest)
+
+  monkeypatch.setattr(inference.PredictionFolder, 'write', interrupted)
+  with pytest.raises(KeyboardInterrupt):
+    predict(data, tmp_path / 'part', bank_dir)
+  assert len(list((tmp_path / 'part' / 'gray').iterdir())) == 2
+  monkeypatch.undo()
+  again = []
+  monkeypatch.setattr(inference.PredictionFolder, 'write', lambda self, entry, *rest: (
+      again.append(entry.id), write(self, entry, *rest)))
+  assert predict(data, tmp_path / 'part', bank_dir) == 0
+  assert again == ['2', '3']
+  for whole, part in zip(grays(tmp_path / 'whole'), grays(tmp_path / 'part'), strict=True):
+    np.testing.assert_array_equal(whole, part)
+  with pytest.raises(ValueError, match='k: 3 there, 4 now'):
+    predict(data, tmp_path / 'part', bank_dir, k_in_nearest_neighbors=4)
+
+
+def test_a_truncated_image_stops_with_its_name_and_the_rest_is_kept(data, bank_dir, tmp_path):
+  broken = tmp_path / 'data'
+  broken.mkdir()
+  for path in data.glob('[0-9].*'):
+    (broken / path.name).write_bytes(path.read_bytes())
+  whole = (broken / '2.jpg').read_bytes()
+  (broken / '2.jpg').write_bytes(whole[:len(whole) // 2])
+  options = {'data_dir': broken, 'num_clusters': 3}
+  with pytest.raises(ValueError, match='2.jpg.*truncated'):
+    extract(data, tmp_path, **options)
+  assert len(list((tmp_path / 'prototypes' / 'parts').iterdir())) == 2
+  (broken / '2.jpg').write_bytes(whole)
+  assert extract(data, tmp_path, **options) == 0
+  assert_equal(banks.load_bank(tmp_path), banks.load_bank(bank_dir))
+
+
+def test_an_image_without_a_label_is_skipped_and_counted(data, tmp_path, capsys):
+  Image.fromarray(np.full([40, 56], 255, np.uint8)).save(tmp_path / 'void.png')
+  (tmp_path / 'list.txt').write_text(f'{data}/0.jpg {data}/0.png\n{data}/2.jpg '
+                                     f'{tmp_path}/void.png')
+  assert extract(data, tmp_path, data_dir='', data_list=tmp_path / 'list.txt') == 0
+  assert '1 images without a labelled pixel gave none' in capsys.readouterr().out
+  assert len(set(banks.load_bank(tmp_path).image)) == 1
+
+
+def test_what_does_not_fit_is_refused_before_the_first_image(data, bank_dir, tmp_path):
+  banks.save_bank(make_bank(20, 5), tmp_path / 'five')
+  with pytest.raises(ValueError, match='prototypes of 5 dimensions, the network embeddings of 8'):
+    predict(data, tmp_path, tmp_path / 'five')
+  with pytest.raises(ValueError, match='--k_in_nearest_neighbors 999'):
+    predict(data, tmp_path, bank_dir, k_in_nearest_neighbors=999)
+  with pytest.raises(ValueError, match='softmax.ckpt-1 is a checkpoint of softmax: use inference'):
+    extract(data, tmp_path, restore_from=data / 'softmax.ckpt-1')
+  with pytest.raises(ValueError, match='is a checkpoint of segsort: use extract_prototypes'):
+    predict_softmax(data, tmp_path, restore_from=data / 'model.ckpt-1')
+  with pytest.raises(ValueError):  # the message is the restoring's own
+    extract(data, tmp_path, model='pspnet_mobilenet_v2')
+  with pytest.raises(ValueError):
+    extract(data, tmp_path, embedding_dim=32)
+  (tmp_path / 'list.txt').write_text('0.jpg 0.png\nx.jpg 1.png\n1.jpg y.png\n')
+  with pytest.raises(FileNotFoundError, match=r'(?s)2 files.*x.jpg.*y.png'):
+    extract(data, tmp_path, data_list=tmp_path / 'list.txt')
+  with pytest.raises(ValueError, match='--prototype_dir missing'):
+    predict(data, tmp_path, '')
+  assert not list(tmp_path.rglob('*.json'))
+
+
+def test_a_diverged_checkpoint_is_reported_with_the_image(data, tmp_path):
+  config = ModelConfig(name='fcn_resnet50', output_dim=8, width=0.125, blocks=(1, 1, 1, 1))
+  arrays = {name: value.numpy() for name, value in variable_names(build_model(config)).items()}
+  arrays = {name: np.full_like(value, np.nan) if 'fc1' in name else value
+            for name, value in arrays.items()}
+  checkpoints.save(str(tmp_path / 'nan.ckpt-1'), arrays, {'model': dataclasses.asdict(config)})
+  with pytest.raises(FloatingPointError, match='NaN or infinity for 0.jpg'):
+    extract(data, tmp_path, restore_from=tmp_path / 'nan.ckpt-1', num_classes=CLASSES)
+
+
+def parsed(classes, line):
+  return inference.run_from_arguments(
+      lambda *configs: {key: value for config in configs
+                        for key, value in dataclasses.asdict(config).items()},
+      argparse.ArgumentParser(), classes, line.split())
+
+
+SEGSORT_LINE = (
+    '--data_dir D --data_list L --input_size 480,480 --strides 320,320 --restore_from M '
+    '--num_classes 21 --ignore_label 255 --save_dir S --embedding_dim 32 --num_clusters 5 '
+    '--kmeans_iterations 10 --colormap misc/colormapvoc.mat ')
+
+
+@pytest.mark.parametrize('classes, line', [
+    (inference.EXTRACTION, SEGSORT_LINE),
+    (inference.SEGSORT, SEGSORT_LINE + '--prototype_dir P --k_in_nearest_neighbors 15'),
+    (inference.SEGSORT, SEGSORT_LINE + '--prototype_dir P --flip_aug --scale_aug'),
+])
+def test_the_originals_flags_are_understood(classes, line):
+  values = parsed(classes, line)
+  assert values['input_size'] == (480, 480) and values['strides'] == (320, 320)
+  assert values['colormap'] == 'misc/colormapvoc.mat' and values['num_clusters'] == 5
+  assert values.get('scale_aug') in (None, 'scale_aug' in line)
+
+
+def test_dashes_and_underscores_are_the_same():
+  line = ('--data-dir D --data-list L --input-size 720,720 --strides 480,480 --restore-from M '
+          '--num-classes 21 --ignore-label 255 --save-dir S --colormap C --flip-aug --scale-aug')
+  values = parsed(inference.SOFTMAX, line)
+  assert values == parsed(inference.SOFTMAX, line.replace('-', '_').replace('__', '--'))
+  assert values['flip_aug'] and values['scale_aug'] and values['save_dir'] == 'S'
+
+
+@pytest.mark.slow
+def test_a_killed_extraction_goes_on_to_the_same_bank(data, tmp_path):
+  for copy in range(6):
+    for path in data.glob('[0-9].*'):
+      (tmp_path / f'{copy}_{path.name}').write_bytes(path.read_bytes())
+  line = ''.join(f'{copy}_{i}.jpg {copy}_{i}.png\n' for copy in range(6) for i in range(4))
+  (tmp_path / 'list.txt').write_text(line)
+  options = {'data_dir': tmp_path, 'data_list': tmp_path / 'list.txt', 'num_clusters': 3}
+  script = str(ROOT / 'pyscripts' / 'inference' / 'extract_prototypes.py')
+  parts = tmp_path / 'killed' / 'prototypes' / 'parts'
+  process = subprocess.Popen(
+      [sys.executable, script, *flags(data, tmp_path / 'killed', **options)],
+      stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+      env={**os.environ, 'TF_CPP_MIN_LOG_LEVEL': '2'})
+  deadline = time.monotonic() + 120
+  while len(list(parts.glob('*.npz'))) < 3:
+    assert process.poll() is None and time.monotonic() < deadline
+    time.sleep(0.002)
+  process.send_signal(signal.SIGKILL)
+  process.wait()
+  done = len(list(parts.glob('*.npz')))
+  assert 3 <= done < 24
+  assert extract(data, tmp_path / 'killed', **options) == 0
+  assert extract(data, tmp_path / 'whole', **options) == 0
+  killed, whole = banks.load_bank(tmp_path / 'killed'), banks.load_bank(tmp_path / 'whole')
+  assert killed.image.tolist() == whole.image.tolist() and len(set(whole.image)) == 24
+  assert_equal(killed, whole)
