@@ -115,6 +115,8 @@ class BankFolder:
     outputs = [path for path in bank_files if path.exists()]
     outputs += self._parts.glob('*.npz')
     resuming.claim(self.folder / 'extraction.json', settings, outputs, overwrite)
+    if self.is_complete and self._parts.exists():
+      shutil.rmtree(self._parts)  # of a run that was killed between writing the bank and this
 
   def name_of(self, entry):
     """The image's path relative to the data folder, as it is kept in the bank."""

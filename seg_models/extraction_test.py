@@ -153,6 +153,18 @@ def test_a_run_killed_while_joining_joins_again(tmp_path, monkeypatch):
   assert_equal(again.finish()[0], banks.join_banks(PARTS))
 
 
+def test_a_run_killed_after_joining_leaves_nothing_to_do(tmp_path, monkeypatch):
+  folder = folder_of(tmp_path)
+  for entry, part in zip(ENTRIES, PARTS, strict=True):
+    folder.write(entry, part)
+  monkeypatch.setattr('shutil.rmtree', interrupt)
+  with pytest.raises(KeyboardInterrupt):
+    folder.finish()
+  monkeypatch.undo()
+  assert folder_of(tmp_path).is_complete
+  assert not (tmp_path / 'prototypes' / 'parts').exists()
+
+
 def interrupt(*_, **__):
   raise KeyboardInterrupt
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from seg_models.datasets import dataset_for
+from seg_models.datasets import Dataset, dataset_for
 from seg_models.embedding import DenseNetwork
 from seg_models.image_reader import read_list
 from seg_models.models import ModelConfig, build_model
@@ -95,7 +95,7 @@ class Network:
   """
   dense: DenseNetwork
   dim: int
-  dataset: object
+  dataset: Dataset
   method_config: dict
   settings: dict
   report: str
