@@ -41,7 +41,8 @@ class Example:
   oversegmentation: np.ndarray | None
 
 
-def read_list(data_list, data_dir='', *, need_mask=True, need_oversegmentation=False):
+def read_list(
+    data_list, data_dir='', *, need_image=True, need_mask=True, need_oversegmentation=False):
   """Reads a list file with lines `image [mask [oversegmentation]]`, separated by any whitespace.
 
   Deviates from the original: a last line without newline counts, several spaces separate like one,
@@ -51,6 +52,7 @@ def read_list(data_list, data_dir='', *, need_mask=True, need_oversegmentation=F
   Args:
     data_list: path of the list file, in UTF-8.
     data_dir: folder that the paths are relative to; '' for the current one.
+    need_image: the images have to exist.
     need_mask: each line has to name a mask, and the masks have to exist.
     need_oversegmentation: likewise for the third column.
 
@@ -86,14 +88,14 @@ def read_list(data_list, data_dir='', *, need_mask=True, need_oversegmentation=F
       entries.append(Entry(*paths, name))
   if not entries:
     raise ValueError(f'{data_list}: the list is empty')
-  _check_files(data_list, data_dir, entries, need_mask, need_oversegmentation)
+  needed = [entry.image for entry in entries if need_image]
+  needed += [entry.mask for entry in entries if need_mask]
+  needed += [entry.oversegmentation for entry in entries if need_oversegmentation]
+  _check_files(needed, data_list, data_dir)
   return entries
 
 
-def _check_files(data_list, data_dir, entries, need_mask, need_oversegmentation):
-  needed = [entry.image for entry in entries]
-  needed += [entry.mask for entry in entries if need_mask]
-  needed += [entry.oversegmentation for entry in entries if need_oversegmentation]
+def _check_files(needed, data_list, data_dir):
   missing = [path for path in needed if not os.path.isfile(path)]
   if missing:
     shown = missing[:_SHOWN_FILES]
