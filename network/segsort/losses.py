@@ -17,7 +17,9 @@ import tensorflow as tf
 
 from network.segsort.prototypes import compact
 
-# The log of no mass at all: finite, so that differences of two are no NaN.
+# Up to this concentration, exp(concentration * (cosine - 1)) of unit vectors is no denormal number.
+_SAFE_CONCENTRATION = 40.0
+# Lower than every logit, and finite.
 _NOTHING = -1e30
 
 
@@ -43,7 +45,7 @@ def mean_over_valid(values, valid):
 
 
 def supervised_segsort_loss(embedding, own_index, prototypes, labels, valid, concentration,
-                            memory=None, block_size=256):
+                            memory=None, block_size=128):
   """The supervised loss: pixels against prototypes of their own and of other classes.
 
   Positive are the prototypes of the pixel's class but its own; where there is no other one, its
@@ -79,7 +81,7 @@ def supervised_segsort_loss(embedding, own_index, prototypes, labels, valid, con
 
 
 def unsupervised_segsort_loss(embedding, own_index, prototypes, valid, concentration,
-                              block_size=256):
+                              block_size=128):
   """The unsupervised loss: pixels against their own segment and all others of the batch.
 
   Args:
@@ -162,7 +164,7 @@ def _contrast(concentration, block_size):
   Only the two sums of each pixel are kept for the gradient, which computes the similarities anew,
   block by block: [M, P] numbers are never held.
   """
-  def compare(embedding, prototypes, own, own_labels, alone, labels, filled, block):
+  def compare(embedding, prototypes, own_index, alone, labels, filled, own_labels, block):
     """One block: prototypes [block, D], logits [M, block], which are positive, negative."""
     start = block * block_size
     members = tf.slice(prototypes, [start, 0], [block_size, -1])
@@ -170,35 +172,65 @@ def _contrast(concentration, block_size):
     filled = tf.slice(filled, [start], [block_size])
     logits = concentration * tf.matmul(embedding, members, transpose_b=True)
     same = own_labels[:, tf.newaxis] == labels
-    others = own[:, tf.newaxis] != start + tf.range(block_size)
+    others = own_index[:, tf.newaxis] != start + tf.range(block_size)
     positive = same & (others | alone[:, tf.newaxis]) & filled
     return members, logits, positive, ~same & filled
 
+  def highest_logits(arguments, num_blocks):
+    """What is subtracted from positive and from negative logits before exp, each [M, 1] or []."""
+    if concentration <= _SAFE_CONCENTRATION:
+      # Cosines are at most 1, and exp(-2 * concentration) is still a normal number.
+      return tf.constant(float(concentration)), tf.constant(float(concentration))
+
+    def highest(logits, mask):
+      return tf.reduce_max(tf.where(mask, logits, _NOTHING), axis=1, keepdims=True)
+
+    def add_block(block, highest_positive, highest_negative):
+      _, logits, positive, negative = compare(*arguments, block)
+      return (block + 1, tf.maximum(highest_positive, highest(logits, positive)),
+              tf.maximum(highest_negative, highest(logits, negative)))
+
+    nothing = tf.fill([tf.shape(arguments[0])[0], 1], _NOTHING)
+    return tf.while_loop(lambda block, *_: block < num_blocks, add_block,
+                         [tf.constant(0), nothing, nothing])[1:]
+
   @tf.custom_gradient
   def contrast(embedding, prototypes, own_index, alone, labels, filled):
-    counted = own_index >= 0
     own_labels = tf.gather(labels, tf.maximum(own_index, 0))
-    arguments = embedding, prototypes, own_index, own_labels, alone, labels, filled
+    arguments = embedding, prototypes, own_index, alone, labels, filled, own_labels
     num_blocks = -(-tf.reduce_sum(tf.cast(filled, tf.int32)) // block_size)
+    highest_positive, highest_negative = highest_logits(arguments, num_blocks)
 
-    def add_block(block, positive_log, negative_log):
-      _, logits, positive, negative = compare(*arguments, block)
-      return (block + 1, _add_to_log(positive_log, logits, positive),
-              _add_to_log(negative_log, logits, negative))
+    def terms(block):
+      members, logits, positive, negative = compare(*arguments, block)
+      values = tf.exp(logits - tf.where(positive, highest_positive, highest_negative))
+      return members, values, positive, negative
 
-    nothing = tf.fill(tf.shape(own_index), _NOTHING)
-    _, positive_log, negative_log = tf.while_loop(
-        lambda block, *_: block < num_blocks, add_block, [tf.constant(0), nothing, nothing])
-    gap = negative_log - positive_log
+    def add_to_sums(block, positive_sum, negative_sum):
+      _, values, positive, negative = terms(block)
+      return (block + 1,
+              positive_sum + tf.reduce_sum(tf.where(positive, values, 0.0), 1, keepdims=True),
+              negative_sum + tf.reduce_sum(tf.where(negative, values, 0.0), 1, keepdims=True))
+
+    zero = tf.zeros([tf.shape(embedding)[0], 1])
+    _, positive_sum, negative_sum = tf.while_loop(
+        lambda block, *_: block < num_blocks, add_to_sums, [tf.constant(0), zero, zero])
+    # The log of no negatives is minus infinity, which gives no loss.
+    gap = (highest_negative + tf.math.log(negative_sum)) - (
+        highest_positive + tf.math.log(positive_sum))
+    counted = own_index >= 0
+    loss = tf.where(counted, tf.nn.softplus(gap[:, 0]), 0.0)
 
     def gradient(upstream):
-      scale = tf.where(counted, upstream * tf.sigmoid(gap) * concentration, 0.0)[:, tf.newaxis]
+      scale = tf.where(
+          counted[:, tf.newaxis], concentration * upstream[:, tf.newaxis] * tf.sigmoid(gap), 0.0)
+      positive_scale = -tf.math.divide_no_nan(scale, positive_sum)
+      negative_scale = tf.math.divide_no_nan(scale, negative_sum)
 
-      def add_block(block, embedding_gradient, prototypes_gradient):
-        members, logits, positive, negative = compare(*arguments, block)
-        logs = tf.where(positive, positive_log[:, tf.newaxis], negative_log[:, tf.newaxis])
-        shares = tf.exp(tf.where(positive | negative, logits - logs, _NOTHING))
-        weights = tf.where(positive, -scale, scale) * shares
+      def add_to_gradients(block, embedding_gradient, prototypes_gradient):
+        members, values, positive, negative = terms(block)
+        weights = tf.where(
+            positive, positive_scale * values, tf.where(negative, negative_scale * values, 0.0))
         members_gradient = tf.matmul(weights, embedding, transpose_a=True)
         return (block + 1, embedding_gradient + tf.matmul(weights, members),
                 tf.tensor_scatter_nd_update(
@@ -207,19 +239,10 @@ def _contrast(concentration, block_size):
       shape = tf.shape(prototypes)
       blocks = tf.reshape(tf.zeros_like(prototypes), [-1, block_size, shape[1]])
       _, embedding_gradient, prototypes_gradient = tf.while_loop(
-          lambda block, *_: block < num_blocks, add_block,
+          lambda block, *_: block < num_blocks, add_to_gradients,
           [tf.constant(0), tf.zeros_like(embedding), blocks])
       return embedding_gradient, tf.reshape(prototypes_gradient, shape), None, None, None, None
 
-    return tf.where(counted, tf.nn.softplus(gap), 0.0), gradient
+    return loss, gradient
 
   return contrast
-
-
-def _add_to_log(log, logits, mask):
-  """log(exp(log) + sum of exp(logits) where mask) of each row."""
-  logits = tf.where(mask, logits, _NOTHING)
-  highest = tf.maximum(log, tf.reduce_max(logits, axis=-1))
-  total = tf.exp(log - highest) + tf.reduce_sum(
-      tf.where(mask, tf.exp(logits - highest[:, tf.newaxis]), 0.0), axis=-1)
-  return tf.where(highest == _NOTHING, _NOTHING, highest + tf.math.log(total))

@@ -59,7 +59,7 @@ def single(*arrays):
   return [np.asarray(a, np.float32) if np.asarray(a).dtype == np.float64 else a for a in arrays]
 
 
-def value_and_gradients(arrays, concentration, memory=None, block_size=256):
+def value_and_gradients(arrays, concentration, memory=None, block_size=128):
   embedding, own, prototypes, labels, valid = single(*arrays)
   embedding, prototypes = tf.constant(embedding), tf.constant(prototypes)
   memory = None if memory is None else single(*memory)
@@ -74,7 +74,7 @@ def value_and_gradients(arrays, concentration, memory=None, block_size=256):
 
 
 @pytest.mark.parametrize('with_memory', [False, True])
-@pytest.mark.parametrize('concentration', [1.0, 10.0, 100.0])
+@pytest.mark.parametrize('concentration', [1.0, 10.0, 40.0, 40.5, 100.0])
 def test_supervised_loss_equals_loops(concentration, with_memory):
   arrays, memory = example(), bank() if with_memory else None
   result, loss, _ = value_and_gradients(arrays, concentration, memory)
@@ -244,8 +244,9 @@ def test_memory_and_similarities_carry_no_gradient():
   assert tape.gradient(result.per_pixel, embedding) is not None
 
 
+@pytest.mark.parametrize('concentration', [10.0, 100.0])
 @pytest.mark.parametrize('jit_compile', [False, True])
-def test_compiled_loss_and_gradients_equal_eager_ones(jit_compile):
+def test_compiled_loss_and_gradients_equal_eager_ones(jit_compile, concentration):
   embedding, own, prototypes, labels, valid = single(*example())
   memory = single(*bank())
 
@@ -254,13 +255,13 @@ def test_compiled_loss_and_gradients_equal_eager_ones(jit_compile):
     with tf.GradientTape() as tape:
       tape.watch([embedding, prototypes])
       result = losses.supervised_segsort_loss(
-          embedding, own, prototypes, labels, valid, 10.0, memory, block_size=4)
+          embedding, own, prototypes, labels, valid, concentration, memory, block_size=4)
       loss = losses.mean_over_valid(result.per_pixel, result.valid)
     return result, tape.gradient(loss, [embedding, prototypes])
 
   result, gradients = compiled(tf.constant(embedding), tf.constant(prototypes))
   expected, _, expected_gradients = value_and_gradients(
-      (embedding, own, prototypes, labels, valid), 10.0, memory)
+      (embedding, own, prototypes, labels, valid), concentration, memory)
   for a, b in zip(result, expected, strict=True):
     np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
   for a, b in zip(gradients, expected_gradients, strict=True):
