@@ -9,6 +9,7 @@ from seg_models import bank as banks
 from seg_models.augmentation import MEAN_RGB
 from seg_models.bank_test import make_bank
 from seg_models.embedding import DenseNetwork, Embedder, Segmenter, centre
+from seg_models.extraction import Extractor
 from seg_models.multi_scale import SCALES, multi_scale
 from seg_models.prediction import (
   MultiScalePredictor,
@@ -72,6 +73,21 @@ def test_colours_find_their_prototypes_in_any_size():
   predictor = predictor_of(bank)
   np.testing.assert_array_equal(predictor(image, NAMES)[0], truth)
   np.testing.assert_array_equal(predictor(image[:, :5, :9], NAMES)[0], truth[:, :5, :9])
+
+
+def test_what_was_extracted_is_found_again():
+  """Extraction and inference cut the same segments: each finds itself in the bank."""
+  images = random_images(9, 11)
+  segmenter = Segmenter(3, 5)
+  labels = segmenter(EMBEDDER(centre(images), NAMES)).numpy() % 4
+  bank = banks.join_banks(Extractor(EMBEDDER, segmenter)(images, labels, NAMES))
+  predictor = SegSortPredictor(EMBEDDER, segmenter, bank, 4, 1)
+  found, retrieval = predictor(images, NAMES)
+  np.testing.assert_array_equal(found, labels)
+  for image, name in enumerate(NAMES):
+    for segment in np.unique(retrieval.segments[image]):
+      place = int(retrieval.index[image, segment, 0])
+      assert (bank.image[place], bank.cluster[place]) == (name, segment)
 
 
 def test_the_greatest_vote_is_the_label():
