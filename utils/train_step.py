@@ -19,7 +19,7 @@ class StepOutput(NamedTuple):
 
   loss: float32 scalar to differentiate; the replicas' losses sum to the loss of the joined batch.
   metrics: name -> (total, weight), float32 scalars; logged is sum of totals / sum of weights over
-    replicas and accumulated batches.
+    replicas and accumulated batches, 0 where the weights are.
   state: the method's next state, the same on every replica.
   """
   loss: tf.Tensor
@@ -110,7 +110,9 @@ class TrainStep:
         new = self._accumulate(self._split(batch), step)
         totals = new if totals is None else tf.nest.map_structure(tf.add, totals, new)
       others = self._finish(step)
-    return {**{name: total / weight for name, (total, weight) in totals.items()}, **others}
+    means = {
+        name: tf.math.divide_no_nan(total, weight) for name, (total, weight) in totals.items()}
+    return {**means, **others}
 
   def _split(self, batch):
     """The joined batch, cut into equal parts for the replicas."""

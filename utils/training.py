@@ -4,7 +4,6 @@ import collections
 import contextlib
 import dataclasses
 import pathlib
-import re
 import sys
 import time
 
@@ -179,13 +178,6 @@ class Trainer:
           f'step {step}: {" and ".join(wrong)} not finite. Images of the batch: {images}. The '
           f'newest checkpoint is {newest or "none yet"}. Lower --learning_rate, or look at the '
           'images and masks.')
-
-
-def next_step_of(directory):
-  """The step after the newest checkpoint of a folder, 0 where there is none."""
-  prefix = checkpoints.latest(directory)
-  match = re.search(r'-(\d+)$', str(prefix)) if prefix else None
-  return int(match.group(1)) + 1 if match else 0
 
 
 def make_strategy(num_replicas):

@@ -1,0 +1,6 @@
+"""The methods, by the name that metadata and scripts use."""
+
+from seg_models.methods.segsort import SegSort
+from seg_models.methods.softmax import Softmax
+
+METHODS = {'segsort': SegSort, 'softmax': Softmax}

@@ -1,0 +1,214 @@
+"""Layers of every network: TF-Slim's padding, injected normalisation, TF1's and modern resizing.
+
+Source: specs/segsort.md, section 2.
+"""
+
+import dataclasses
+
+import keras
+import tensorflow as tf
+
+from network.common import replicas
+
+MEAN_RGB = (122.675, 116.669, 104.008)
+
+
+class BatchNorm(keras.layers.Layer):
+  """Batch normalisation over all axes but the last, with TensorFlow's fused kernels.
+
+  Args:
+    decay: of the moving statistics, moving = decay * moving + (1 - decay) * batch.
+    epsilon: added to the variance.
+    synchronized: statistics are of the batches of all replicas, which must be equally large.
+    frozen: moving statistics are used in training too, nothing is updated, and gamma and beta are
+      not trained (the original's --use_global_status).
+
+  The moving variance is that of the batch itself (divided by n, as in the original), not the
+  estimate divided by n - 1 that the fused kernel returns. All statistics are float32.
+  """
+
+  def __init__(self, decay=0.9997, epsilon=1e-3, synchronized=False, frozen=False, **kwargs):
+    super().__init__(**kwargs)
+    self.decay = decay
+    self.epsilon = epsilon
+    self.synchronized = synchronized
+    self.frozen = frozen
+
+  def build(self, input_shape):
+    shape = [input_shape[-1]]
+    train = not self.frozen
+
+    def weight(name, initializer, trainable):
+      return self.add_weight(
+          name=name, shape=shape, dtype='float32', initializer=initializer, trainable=trainable,
+          autocast=False)
+    self.gamma = weight('gamma', 'ones', train)
+    self.beta = weight('beta', 'zeros', train)
+    self.moving_mean = weight('moving_mean', 'zeros', False)
+    self.moving_variance = weight('moving_variance', 'ones', False)
+
+  def call(self, inputs, training=False):
+    gamma, beta = tf.convert_to_tensor(self.gamma), tf.convert_to_tensor(self.beta)
+    if not training or self.frozen:
+      return self._apply(
+          inputs, gamma, beta, tf.convert_to_tensor(self.moving_mean),
+          tf.convert_to_tensor(self.moving_variance))
+    if self.synchronized and replicas.num_replicas() > 1:
+      mean, variance = self._joint_moments(inputs)
+      outputs = self._apply(inputs, gamma, beta, mean, variance)
+    else:
+      outputs, mean, variance = self._fused(inputs, gamma, beta)
+    self._move(self.moving_mean, mean)
+    self._move(self.moving_variance, variance)
+    return outputs
+
+  def _apply(self, inputs, gamma, beta, mean, variance):
+    scale = gamma * tf.math.rsqrt(variance + self.epsilon)
+    offset = beta - mean * scale
+    return inputs * tf.cast(scale, inputs.dtype) + tf.cast(offset, inputs.dtype)
+
+  def _fused(self, inputs, gamma, beta):
+    shape = tf.shape(inputs)
+    channels = inputs.shape[-1]
+    flat = tf.reshape(inputs, [shape[0], -1, 1, channels])
+    outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
+        x=flat, scale=gamma, offset=beta, mean=tf.zeros([0]), variance=tf.zeros([0]),
+        epsilon=self.epsilon, is_training=True)
+    count = tf.cast(tf.size(inputs) // channels, tf.float32)
+    biased = variance * ((count - 1.0) / count)
+    return tf.reshape(outputs, shape), mean, biased
+
+  def _joint_moments(self, inputs):
+    inputs = tf.cast(inputs, tf.float32)
+    axes = list(range(len(inputs.shape) - 1))
+    local = tf.stack([tf.reduce_mean(inputs, axes), tf.reduce_mean(tf.square(inputs), axes)])
+    mean, square = tf.unstack(replicas.sum_over_replicas(local) / replicas.num_replicas())
+    return mean, tf.maximum(square - tf.square(mean), 0.0)
+
+  def _move(self, variable, value):
+    value = tf.stop_gradient(value)
+    variable.assign(self.decay * tf.convert_to_tensor(variable) + (1.0 - self.decay) * value)
+
+
+@dataclasses.dataclass(frozen=True)
+class LayerOptions:
+  """The policies that every layer of a network is built with.
+
+  name scopes are written with dots: `resnet_v1_101.conv1` is the original's `resnet_v1_101/conv1`.
+  """
+  decay: float = 0.9997
+  epsilon: float = 1e-3
+  synchronized: bool = False
+  frozen: bool = False
+  dtype: str = 'float32'
+
+  def norm(self, name):
+    return BatchNorm(
+        self.decay, self.epsilon, self.synchronized, self.frozen, name=name, dtype=self.dtype)
+
+
+def conv(x, filters, kernel, name, options, *, stride=1, rate=1, norm=True, activation=True):
+  """Convolution with TF-Slim's padding, then batch norm and ReLU.
+
+  A stride above 1 pads (kernel - 1) // 2 zeros on each side explicitly, whatever the input's size.
+  """
+  padding = 'same'
+  if stride > 1:
+    padding = 'valid'
+    total = kernel + (kernel - 1) * (rate - 1) - 1
+    if total:
+      x = keras.layers.ZeroPadding2D(((total // 2, total - total // 2),) * 2, dtype=options.dtype)(x)
+  x = keras.layers.Conv2D(
+      filters, kernel, strides=stride, padding=padding, dilation_rate=rate, use_bias=not norm,
+      name=name, dtype=options.dtype)(x)
+  if norm:
+    x = options.norm(f'{name}.BatchNorm')(x)
+  return keras.layers.Activation('relu', dtype=options.dtype)(x) if activation else x
+
+
+def _weights(positions, size):
+  """[len(positions), size] weights of linear interpolation at float positions in [0, size - 1]."""
+  places = tf.range(size, dtype=tf.float32)
+  return tf.nn.relu(1.0 - tf.abs(positions[:, tf.newaxis] - places[tf.newaxis, :]))
+
+
+def _separable(x, rows, columns):
+  """Applies matrices [h', h] and [w', w] to the axes of x, float32 [B, h, w, C]."""
+  x = tf.einsum('ph,bhwc->bpwc', rows, x)
+  return tf.einsum('qw,bpwc->bpqc', columns, x)
+
+
+def resize_bilinear_legacy(x, size):
+  """Bilinear resizing as TF1's: output i samples input i * in / out, without half-pixel centres.
+
+  Written as two small matrix products, which XLA compiles (it has no such kernel) and which have a
+  gradient.
+
+  Args:
+    x: [B, h, w, C].
+    size: (height, width) of the output, ints or an int32 [2] tensor.
+
+  Returns:
+    float32 [B, height, width, C].
+  """
+  return _separable(tf.cast(x, tf.float32), *(
+      _weights(_legacy_positions(length, target), length)
+      for length, target in _lengths(x, size)))
+
+
+def resize_bilinear(x, size):
+  """Bilinear resizing with half-pixel centres, as `tf.image.resize`; arguments as the legacy one."""
+  def matrix(length, target):
+    scale = tf.cast(length, tf.float32) / tf.cast(target, tf.float32)
+    positions = (tf.range(target, dtype=tf.float32) + 0.5) * scale - 0.5
+    return _weights(tf.clip_by_value(positions, 0.0, tf.cast(length, tf.float32) - 1.0), length)
+  return _separable(tf.cast(x, tf.float32), *(matrix(*axis) for axis in _lengths(x, size)))
+
+
+def resize_nearest_legacy(x, size):
+  """Nearest-neighbour resizing as TF1's: output i is input floor(i * in / out); any dtype.
+
+  Args:
+    x: [B, h, w] or [B, h, w, C].
+    size: (height, width) of the output, ints or an int32 [2] tensor.
+  """
+  for axis, (length, target) in enumerate(_lengths(x, size), start=1):
+    positions = tf.cast(tf.floor(_legacy_positions(length, target)), tf.int32)
+    x = tf.gather(x, positions, axis=axis)
+  return x
+
+
+def adaptive_average_pool(x, bins):
+  """Average pooling into bins x bins cells of any map.
+
+  Cell i covers rows floor(i * h / bins) to ceil((i + 1) * h / bins); where bins divides the size
+  this is pooling with kernel and stride size / bins, as the original's, which is defined only there.
+
+  Args:
+    x: [B, h, w, C].
+    bins: int.
+
+  Returns:
+    [B, bins, bins, C] of x's dtype; averaged in float32.
+  """
+  def matrix(length):
+    first = tf.range(bins) * length // bins
+    last = -(-(tf.range(bins) + 1) * length // bins)
+    places = tf.range(length)
+    inside = (places >= first[:, tf.newaxis]) & (places < last[:, tf.newaxis])
+    return tf.cast(inside, tf.float32) / tf.cast(last - first, tf.float32)[:, tf.newaxis]
+  pooled = _separable(
+      tf.cast(x, tf.float32), *(matrix(length) for length, _ in _lengths(x, (bins, bins))))
+  return tf.cast(pooled, x.dtype)
+
+
+def _lengths(x, size):
+  shape = tf.shape(x)
+  return [(shape[axis + 1] if x.shape[axis + 1] is None else x.shape[axis + 1], size[axis])
+          for axis in range(2)]
+
+
+def _legacy_positions(length, target):
+  scale = tf.cast(length, tf.float32) / tf.cast(target, tf.float32)
+  positions = tf.range(target, dtype=tf.float32) * scale
+  return tf.minimum(positions, tf.cast(length, tf.float32) - 1.0)

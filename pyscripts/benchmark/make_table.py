@@ -1,0 +1,55 @@
+"""Prints a Markdown table of mIoU from the results of several runs.
+
+  python pyscripts/benchmark/make_table.py snapshots/results/camvid
+
+The folder holds files METHOD-seedN-SCALES.json as benchmark_by_mIoU.py --json writes them. A row is a
+method and its scales, a column a seed, the last one their mean.
+"""
+
+import argparse
+import json
+import pathlib
+import re
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
+
+from utils.command_line import run  # noqa: E402
+
+NAME = re.compile(r'(?P<method>.+)-seed(?P<seed>\d+)-(?P<scales>.+)\.json')
+
+
+def table(directory):
+  """The lines of the table.
+
+  Raises:
+    ValueError: the folder holds no result.
+  """
+  results = {}
+  for path in sorted(pathlib.Path(directory).glob('*.json')):
+    match = NAME.fullmatch(path.name)
+    if match:
+      row = match['method'], match['scales']
+      results.setdefault(row, {})[int(match['seed'])] = json.loads(path.read_text())['mean_iou']
+  if not results:
+    raise ValueError(f'{directory}: no files METHOD-seedN-SCALES.json; make them with table.sh')
+  seeds = sorted({seed for values in results.values() for seed in values})
+  yield '| method | scales | ' + ' | '.join(f'seed {seed}' for seed in seeds) + ' | mean |'
+  yield '|---|---|' + '---|' * (len(seeds) + 1)
+  for (method, scales), values in sorted(results.items(), key=lambda item: item[0][::-1][:1]):
+    cells = [f'{100 * values[seed]:.2f}' if seed in values else '' for seed in seeds]
+    mean = 100 * sum(values.values()) / len(values)
+    yield f'| {method} | {scales} | {" | ".join(cells)} | {mean:.2f} |'
+
+
+def main():
+  """Prints the table of the folder that is named on the command line."""
+  parser = argparse.ArgumentParser(
+      description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+  parser.add_argument('directory', help='folder of METHOD-seedN-SCALES.json')
+  print('\n'.join(table(parser.parse_args().directory)))
+  return 0
+
+
+if __name__ == '__main__':
+  run(main)

@@ -1,0 +1,140 @@
+import dataclasses
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from seg_models.datasets import dataset_for
+from seg_models.methods.segsort import SegSort, SegSortConfig
+from seg_models.models import ModelConfig, build_model, variable_names
+from utils.train_step import TrainStep
+from utils.training import TrainingConfig, make_strategy
+
+CONFIG = ModelConfig(
+    name='pspnet_resnet50', output_dim=6, width=0.125, blocks=(1, 1, 1, 1), head_dim=8)
+CLASSES = 4
+
+
+def batch_of(count, seed=0, height=48, width=48):
+  random = np.random.default_rng(seed)
+  label = random.integers(0, CLASSES, [count, height // 8, width // 8]).repeat(8, 1).repeat(8, 2)
+  label[:, :6] = 255
+  valid = np.ones([count, height, width], bool)
+  valid[-1, :, 30:] = False
+  label[~valid] = 255
+  y, x = np.meshgrid(np.arange(height) / height, np.arange(width) / width, indexing='ij')
+  return {
+      'image': tf.constant(random.normal(size=[count, height, width, 3]) * 50, tf.float32),
+      'label': tf.constant(label, tf.int32), 'valid': tf.constant(valid),
+      'location': tf.constant(np.stack([y, x], -1)[None].repeat(count, 0), tf.float32),
+      'size': tf.constant([[height, width]] * count, tf.int32),
+      'index': tf.range(count, dtype=tf.int64)}
+
+
+def make(replicas=1, batch_size=4, **options):
+  training = TrainingConfig(
+      num_steps=10, batch_size=batch_size, learning_rate=0.05,
+      jit_compile=options.pop('jit_compile', False))
+  strategy = make_strategy(replicas)
+  with strategy.scope():
+    model = build_model(CONFIG, synchronized=replicas > 1)
+  config = SegSortConfig(num_clusters=3, **options)
+  method = SegSort(model, dataset_for(None, CLASSES), config, batch_size, seed=5)
+  variables = variable_names(model)
+  return method, TrainStep(
+      method, variables, training, strategy, dict.fromkeys(variables, 1.0))
+
+
+def values(step):
+  return {name: variable.numpy() for name, variable in step.saved_variables().items()}
+
+
+def assert_close(first, second, tolerance):
+  assert first.keys() == second.keys()
+  for name in first:
+    scale = max(1.0, np.abs(second[name]).max()) if first[name].size else 1.0
+    np.testing.assert_allclose(
+        first[name], second[name], atol=tolerance * scale, err_msg=name)
+
+
+def test_loss_falls_and_the_memory_fills():
+  method, step = make()
+  batch = batch_of(4)
+  losses = [float(step([batch], index)['loss']) for index in range(8)]
+  assert losses[-1] < 0.8 * losses[0]
+  metrics = step([batch], 8)
+  assert metrics['num_remembered'] > metrics['num_prototypes'] > 4
+  assert metrics['positive_similarity'] > metrics['negative_similarity']
+
+
+def test_the_memory_holds_earlier_batches_and_never_its_own():
+  method, step = make(num_banks=2)
+  first = step([batch_of(4, seed=1)], 0)
+  assert first['num_remembered'] == 0
+  after_first = step.state['memory_prototypes'].numpy()
+  assert step.state['memory_valid'].numpy()[0].sum() == 0
+  assert step.state['memory_valid'].numpy()[1].sum() == min(36, first['num_prototypes'])
+  second = step([batch_of(4, seed=2)], 1)
+  assert second['num_remembered'] == min(36, first['num_prototypes'])
+  np.testing.assert_array_equal(step.state['memory_prototypes'].numpy()[0], after_first[1])
+
+
+@pytest.mark.slow
+def test_two_replicas_equal_one_device_on_the_joined_batch():
+  results = []
+  for replicas in (1, 2):
+    _, step = make(replicas)
+    metrics = [step([batch_of(4, seed=seed)], seed) for seed in range(3)]
+    results.append((metrics, values(step)))
+  for one, two in zip(*(metrics for metrics, _ in results), strict=True):
+    assert one.keys() == two.keys()
+    for name in one:
+      np.testing.assert_allclose(float(two[name]), float(one[name]), rtol=2e-3, err_msg=name)
+  # Momentum holds the gradients; moving statistics are among the variables.
+  assert_close(results[1][1], results[0][1], 1e-3)
+
+
+@pytest.mark.slow
+def test_compiled_equals_uncompiled_and_is_traced_once():
+  results = []
+  for jit_compile in (False, True):
+    _, step = make(jit_compile=jit_compile, batch_size=2)
+    for seed in range(2):
+      metrics = step([batch_of(2, seed=seed)], seed)
+    assert step._whole.experimental_get_tracing_count() == 1
+    results.append((float(metrics['loss']), values(step)))
+  np.testing.assert_allclose(results[1][0], results[0][0], rtol=1e-3)
+  assert_close(results[1][1], results[0][1], 1e-3)
+
+
+def test_a_batch_without_a_valid_pixel_has_loss_zero_and_no_gradient():
+  method, step = make(batch_size=2)
+  batch = batch_of(2)
+  batch['label'] = tf.fill(tf.shape(batch['label']), 255)
+  with tf.GradientTape() as tape:
+    output = method.loss(batch, method.initial_state(), tf.constant(0))
+  gradients = tape.gradient(
+      output.loss, list(step.trainable.values()),
+      unconnected_gradients=tf.UnconnectedGradients.ZERO)
+  assert float(output.loss) == 0
+  assert all(not np.any(gradient.numpy()) for gradient in gradients)
+  metrics = step([batch], 0)
+  assert all(np.isfinite(float(value)) for value in metrics.values())
+
+
+def test_padding_belongs_to_no_segment():
+  method, _ = make()
+  maps = method.maps(batch_of(4))
+  segments = maps['segments'].numpy()
+  assert segments.shape == (4, 6, 6)
+  assert (segments[-1, :, 4:] == -1).all()
+  assert (segments[:-1] >= 0).all()
+  np.testing.assert_allclose(np.linalg.norm(maps['embedding'], axis=-1), 1, rtol=1e-5)
+
+
+@pytest.mark.parametrize('values', [
+    {'concentration': 0.0}, {'num_clusters': 0}, {'num_banks': -1}, {'kmeans_iterations': -1}])
+def test_impossible_options_are_refused_by_flag(values):
+  with pytest.raises(ValueError, match=f'--{next(iter(values))}'):
+    SegSortConfig(**values)
+  assert dataclasses.asdict(SegSortConfig())['concentration'] == 10

@@ -1,0 +1,113 @@
+import json
+import signal
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from utils import checkpoints, training
+from utils.run_folder import RunFolder
+from utils.train_step import StepOutput, TrainStep
+from utils.training import NonFiniteError, Trainer, TrainingConfig
+
+
+class Drift:
+  """A method whose weight follows its batches, with a state that counts them."""
+
+  def __init__(self):
+    self.weights = tf.Variable([1.0, 2.0])
+
+  def initial_state(self):
+    return {'count': np.int32(0)}
+
+  def loss(self, batch, state, step):
+    loss = tf.reduce_sum(self.weights * batch['value']) + 0.0 * tf.cast(step, tf.float32)
+    return StepOutput(loss, {}, {'count': state['count'] + 1})
+
+
+def batches(first, stop=None, poison=None):
+  """Batch i depends on i alone; `stop` raises a signal while batch i is fetched."""
+  index = first
+  while True:
+    if index == stop:
+      signal.raise_signal(signal.SIGTERM)
+    value = np.random.default_rng(index).normal(size=2)
+    yield {'value': tf.constant(value * (np.nan if index == poison else 1), tf.float32),
+           'index': tf.constant([index], tf.int64)}
+    index += 1
+
+
+def make(directory, method=None, **config):
+  method = method or Drift()
+  config = TrainingConfig(**{'num_steps': 7, 'save_pred_every': 3, 'update_tb_every': 1, **config})
+  step = TrainStep(
+      method, {'net/weights': method.weights}, config, tf.distribute.get_strategy(),
+      {'net/weights': 1.0})
+  trainer = Trainer(
+      step, config, directory, metadata={'model': 'none'},
+      describe=lambda batch: [f'image{batch["index"].numpy()[0]}'])
+  return method, trainer
+
+
+def test_checkpoints_have_the_originals_numbers(tmp_path):
+  _, trainer = make(tmp_path, num_steps=3, save_pred_every=2)
+  saved, stopped = trainer.run(batches, RunFolder(tmp_path))
+  assert stopped is None
+  assert saved == tmp_path / 'model.ckpt-2'
+  assert not (tmp_path / 'model.ckpt-0.index').exists()
+  archive = checkpoints.open_archive(saved)
+  assert archive.metadata['next_step'] == 3
+  assert {'net/weights', 'net/weights/Momentum', 'state/count'} == set(archive.names())
+
+
+@pytest.mark.parametrize('iter_size', [1, 2])
+def test_stopped_and_resumed_equals_left_alone(tmp_path, iter_size):
+  method, trainer = make(tmp_path / 'whole', iter_size=iter_size)
+  trainer.run(batches, RunFolder(tmp_path / 'whole'))
+
+  directory = tmp_path / 'parts'
+  _, first = make(directory, iter_size=iter_size)
+  assert first.resume() == 0
+  saved, stopped = first.run(lambda index: batches(index, stop=4), RunFolder(directory))
+  assert stopped == 'SIGTERM'
+  resumed, second = make(directory, iter_size=iter_size)
+  step = second.resume()
+  assert 0 < step < 7
+  assert int(second.train_step.state['count'].numpy()) == step * iter_size
+  second.run(batches, RunFolder(directory, step), step)
+  np.testing.assert_array_equal(resumed.weights.numpy(), method.weights.numpy())
+
+  def logged(name):
+    lines = (tmp_path / name / 'metrics.jsonl').read_text().splitlines()
+    return [(line['step'], line['loss']) for line in map(json.loads, lines)]
+  assert logged('parts') == logged('whole')
+
+
+def test_non_finite_names_step_images_and_leaves_the_last_good_checkpoint(tmp_path):
+  _, trainer = make(tmp_path)
+  with pytest.raises(NonFiniteError, match='step 5.*image5.*model.ckpt-3'):
+    trainer.run(lambda index: batches(index, poison=5), RunFolder(tmp_path))
+  newest = checkpoints.open_archive(checkpoints.latest(tmp_path))
+  assert np.isfinite(newest.read('net/weights')).all()
+
+
+def test_checkpoint_of_another_network_is_refused(tmp_path):
+  _, trainer = make(tmp_path)
+  trainer.run(batches, RunFolder(tmp_path))
+  method = Drift()
+  step = TrainStep(
+      method, {'other/weights': method.weights}, TrainingConfig(), tf.distribute.get_strategy(),
+      {'other/weights': 1.0})
+  with pytest.raises(ValueError, match="missing.*'other/weights'.*--snapshot_dir"):
+    Trainer(step, TrainingConfig(), tmp_path, metadata={}, describe=None).resume()
+
+
+@pytest.mark.parametrize('values', [{'num_steps': 0}, {'iter_size': 0}, {'learning_rate': -1.0}])
+def test_impossible_settings_are_refused_by_flag(values):
+  with pytest.raises(ValueError, match=f'--{next(iter(values))}'):
+    TrainingConfig(**values)
+
+
+def test_too_few_devices():
+  with pytest.raises(ValueError, match='--num_gpu 9: only 2 CPU'):
+    training.make_strategy(9)
