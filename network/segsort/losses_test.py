@@ -190,6 +190,15 @@ def test_large_concentration_stays_finite_at_opposite_vectors():
   assert all(np.all(np.isfinite(gradient)) for gradient in gradients)
 
 
+def test_of_two_prototypes_of_a_class_the_other_one_is_positive():
+  prototypes = np.array([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]])
+  arrays = (prototypes[:1], np.array([0], np.int32), prototypes, np.array([4, 4, 5], np.int32),
+            np.ones(3, bool))
+  result, _, _ = value_and_gradients(arrays, 5.0)
+  np.testing.assert_allclose(result.per_pixel, [np.log1p(np.exp(5 * (0.0 - 0.6)))], rtol=1e-5)
+  np.testing.assert_allclose(result.positive_similarity, [0.6], rtol=1e-6)
+
+
 def naive_unsupervised(embedding, own, prototypes, valid, concentration):
   values = []
   for vector, index in zip(embedding, own, strict=True):
