@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from utils import colors
+from utils import colors, scenes
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -128,8 +128,7 @@ DATASETS = {dataset.name: dataset for dataset in (
     Dataset('coco_stuff27', tuple(name for name, _ in _COCO_STUFF27), colors.voc_palette(27),
             label_map={255: None, **{number: index for index, (_, numbers)
                                      in enumerate(_COCO_STUFF27) for number in numbers}}),
-    Dataset('scenes', ('background', 'stripes', 'checks', 'dots', 'rings', 'noise'),
-            colors.voc_palette(6)),
+    Dataset('scenes', scenes.CLASSES, colors.voc_palette(len(scenes.CLASSES))),
 )}
 
 
