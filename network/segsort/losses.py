@@ -58,7 +58,7 @@ def supervised_segsort_loss(embedding, own_index, prototypes, labels, valid, con
     prototypes: float [P, D] of unit length; the gradient flows through. They may have been gathered
       from several replicas.
     labels: int32 [P].
-    valid: bool [P]; the others do not count. A pixel's own prototype must be valid.
+    valid: bool [P]; the others do not count, nor do pixels of theirs.
     concentration: kappa, a positive number.
     memory: None, or (prototypes [Q, D], labels [Q], valid [Q]), further prototypes without
       gradient.
@@ -96,7 +96,7 @@ def unsupervised_segsort_loss(embedding, own_index, prototypes, valid, concentra
   Returns:
     `SegSortLoss`.
 
-  Deviates from the original: padding does not count there as a segment of its own.
+  Deviates from the original: padding does not count, where it is a segment of its own there.
   """
   labels = tf.range(tf.shape(prototypes)[0])
   return _loss(embedding, own_index, prototypes, labels, valid, concentration, block_size)
@@ -112,8 +112,8 @@ def _loss(embedding, own_index, prototypes, labels, valid, concentration, block_
   rank, index, filled = compact(valid, num_blocks * block_size)
   prototypes = tf.where(filled[:, tf.newaxis], tf.gather(prototypes, index), 0.0)
   labels = tf.gather(labels, index)
+  own_index = tf.where(own_index >= 0, tf.gather(rank, tf.maximum(own_index, 0)), -1)
   counted = own_index >= 0
-  own_index = tf.where(counted, tf.gather(rank, tf.maximum(own_index, 0)), -1)
 
   alone, positive_mean, negative_mean = _means(prototypes, labels, filled)
   own = tf.maximum(own_index, 0)

@@ -275,3 +275,13 @@ def test_compiled_loss_and_gradients_equal_eager_ones(jit_compile, concentration
     np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
   for a, b in zip(gradients, expected_gradients, strict=True):
     np.testing.assert_allclose(tf.convert_to_tensor(a), b, rtol=1e-5, atol=1e-6)
+
+
+def test_pixels_of_a_prototype_that_is_not_valid_do_not_count():
+  embedding, own, prototypes, labels, valid = example()
+  own[:] = np.arange(len(own)) % len(valid)
+  result, _, _ = value_and_gradients((embedding, own, prototypes, labels, valid), 10.0)
+  np.testing.assert_array_equal(result.valid, valid[own])
+  expected, _, _ = naive_loss(
+      embedding, np.where(valid[own], own, -1), prototypes, labels, valid, 10.0)
+  np.testing.assert_allclose(result.per_pixel, expected, rtol=1e-5, atol=1e-5)

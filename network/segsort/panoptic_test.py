@@ -58,8 +58,8 @@ def test_the_instance_is_one_of_the_elected_class():
   instances = np.array([[5, 5, 5, 6, 6], [4, 9, 7, 7, 2], [3, 6, 5, 5, 0]], np.int32)
   similarity = np.tile(np.float32([0.9, 0.8, 0.7, 0.6, 0.5]), [3, 1])
   classes, elected = panoptic.vote_semantic_instance(labels, instances, similarity, 4)
-  # Row 0: the number 5 is the most frequent, but twice that of another class. Row 1: of three with
-  one vote each, 4 is # the nearest.
+  # Row 0: the number 5 is the most frequent, but twice that of another class.
+  # Row 1: of three with one vote each, 4 is the nearest.
   # Row 2: classes 1 and 2 are equally frequent, 1 is smaller.
   np.testing.assert_array_equal(classes, [1, 0, 1])
   np.testing.assert_array_equal(elected, [6, 4, 5])

@@ -70,7 +70,7 @@ def unsupervised_pieces(embedding, oversegmentation, *, num_ids=256):
   Returns:
     `Pieces`, one for each (image, id) that occurs; its label is its own number.
 
-  Deviates from the original: padding does not count there as a segment of its own.
+  Deviates from the original: padding does not count, where it is a segment of its own there.
   """
   ids = segment_ids(_per_image(oversegmentation), num_ids)
   clusters = tf.where(tf.reshape(ids.ids, tf.shape(oversegmentation)) < 0, -1, oversegmentation)
