@@ -47,7 +47,7 @@ def memory_update(memory, prototypes, labels, valid, seed):
 
   Args:
     memory: `Memory`.
-    prototypes: float [P, D] of unit length; no gradient.
+    prototypes: float [P, D] of unit length, P static; no gradient.
     labels: int32 [P].
     valid: bool [P].
     seed: int32 [2], stateless. Of more valid prototypes than the capacity a random choice is kept,
