@@ -134,7 +134,8 @@ def load_network(data, network, method):
       than the flags say, or holds not all of the network.
   """
   require(restore_from=network.restore_from)
-  metadata = checkpoints.open_archive(network.restore_from).metadata
+  archive = checkpoints.open_archive(network.restore_from)
+  metadata = archive.metadata
   trained_by = metadata.get('method', method)
   if (trained_by == 'softmax') != (method == 'softmax'):
     scripts = ('extract_prototypes.py and inference_segsort.py', 'inference.py')
@@ -144,14 +145,14 @@ def load_network(data, network, method):
   output_dim = dataset.num_classes if method == 'softmax' else network.embedding_dim
   given = {name: value for name, value in (('name', network.model), ('output_dim', output_dim))
            if value is not None}
-  config = config_for(network.restore_from, ModelConfig(**given), explicit_fields=tuple(given))
+  config = config_for(network.restore_from, ModelConfig(**given), tuple(given))
   model = build_model(config)
   report = restore_model(model, network.restore_from)
   if report.missing:
     raise ValueError(f'{network.restore_from} holds no trained {config.name}:\n{report.summary()}')
   windows = network.sliding_windows()
   settings = {
-      'checkpoint': resuming.fingerprint(network.restore_from),
+      'checkpoint': resuming.fingerprint(archive.path),
       'model': dataclasses.asdict(config),
       'windows': windows and dataclasses.asdict(windows),
       'dataset': dataset.name, 'num_classes': dataset.num_classes}

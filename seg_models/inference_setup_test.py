@@ -9,7 +9,8 @@ from seg_models.models import ModelConfig, build_model, is_head, variable_names
 from seg_models.windows import Windows
 from utils import checkpoints
 
-CONFIG = ModelConfig(name='fcn_resnet50', output_dim=6, width=0.125, blocks=(1, 1, 1, 1))
+CONFIG = ModelConfig(
+    name='pspnet_resnet50', output_dim=6, width=0.125, blocks=(1, 1, 1, 1), head_dim=16)
 
 
 @pytest.fixture(scope='module')
@@ -90,7 +91,7 @@ def test_other_weights_are_another_network_and_the_same_weights_the_same(arrays,
 
 def test_a_file_without_the_head_is_refused(arrays, tmp_path):
   backbone = {name: value for name, value in arrays.items() if not is_head(name)}
-  with pytest.raises(ValueError, match='holds no trained fcn_resnet50'):
+  with pytest.raises(ValueError, match='holds no trained pspnet_resnet50'):
     inference_setup.load_network(
         DataConfig(), save(tmp_path / 'model.ckpt-1', backbone), 'segsort')
 
