@@ -6,7 +6,6 @@ import itertools
 import os
 
 import numpy as np
-import tensorflow as tf
 
 from seg_models.augmentation import AugmentationConfig, augment
 from seg_models.label_checks import check_labels, check_sizes
@@ -174,6 +173,8 @@ def training_batches(
   Raises:
     What `load_example` raises, at the batch with the faulty file.
   """
+  import tensorflow as tf  # seconds that tools for files and scores need not wait
+
   load = functools.partial(
       load_example, dataset=dataset, need_mask=need_mask,
       need_oversegmentation=need_oversegmentation)
