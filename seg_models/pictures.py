@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from network.common.layers import MEAN_RGB
 from network.segsort.visualization import pca_rgb
-from seg_models.image_reader import MEAN_RGB
 from utils import colors
 
 

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from network.common import replicas
 from network.common.layers import resize_nearest_legacy
-from network.segsort import clustering, losses, memory, prototypes
+from network.segsort import clustering, losses, memory, pieces, prototypes
 from utils.configuration import option
 from utils.train_step import StepOutput
 
@@ -63,69 +63,58 @@ class SegSort:
     empty = memory.empty_memory(config.num_banks, capacity, self.model.output_shape[-1])
     return {f'memory_{name}': value.numpy() for name, value in empty._asdict().items()}
 
-  def segments(self, batch, training):
-    """Embeds and clusters a batch.
-
-    Returns:
-      embedding: float32 [B, h, w, D] of unit length.
-      clusters: int32 [B, h * w], -1 in padding; no gradient.
-    """
-    config = self.config
-    embedding = prototypes.l2_normalize(self.model(batch['image'], training=training))
+  def _inputs(self, batch, training):
+    """The embedding, not normalised, and what the clustering of its cells starts from."""
+    clusters = self.config.num_clusters
+    embedding = self.model(batch['image'], training=training)
     size = tf.shape(embedding)[1:3]
     location = resize_nearest_legacy(batch['location'], size)
-    valid = resize_nearest_legacy(batch['valid'], size)
     initial = clustering.grid_labels_at(
-        location, batch['size'][:, tf.newaxis, tf.newaxis], config.num_clusters,
-        config.num_clusters)
-    features = clustering.clustering_features(
-        tf.stop_gradient(embedding), location, config.location_weight)
-    count, pixels = embedding.shape[0], size[0] * size[1]
-    clusters = clustering.spherical_kmeans(
-        tf.reshape(features, [count, pixels, features.shape[-1]]),
-        tf.reshape(initial, [count, pixels]), config.num_clusters ** 2, config.kmeans_iterations,
-        tf.reshape(valid, [count, pixels]))
-    return embedding, clusters
+        location, batch['size'][:, tf.newaxis, tf.newaxis], clusters, clusters)
+    return embedding, initial, location, size
 
   def loss(self, batch, state, step):
-    """Mean supervised loss over the valid pixels of all replicas; see `utils.train_step`.
-
-    Pixels with the ignore label are clustered, as they are at inference, but have no piece.
-    """
+    """Mean supervised loss over the valid pixels of all replicas; see `utils.train_step`."""
     config, dataset = self.config, self.dataset
-    embedding, clusters = self.segments(batch, training=True)
-    labels = resize_nearest_legacy(batch['label'], tf.shape(embedding)[1:3])
-    pieces = prototypes.piece_ids(
-        clusters, tf.reshape(labels, tf.shape(clusters)), config.num_clusters ** 2,
-        dataset.num_classes, dataset.ignore_label)
-    flat = tf.reshape(embedding, [-1, embedding.shape[-1]])
-    rows = pieces.labels.shape[0]
-    local, _ = prototypes.segment_prototypes(flat, pieces.ids, rows)
-    everyone = replicas.gather_rows(local)
-    all_labels = replicas.gather_rows(pieces.labels)
-    all_valid = replicas.gather_rows(tf.cast(pieces.valid, tf.int32)) > 0
-    own = tf.where(pieces.ids >= 0, pieces.ids + replicas.own_offset(rows), -1)
+    embedding, initial, location, size = self._inputs(batch, training=True)
+    local = pieces.supervised_pieces(
+        embedding, resize_nearest_legacy(batch['label'], size), initial, location,
+        num_clusters=config.num_clusters ** 2, num_classes=dataset.num_classes,
+        iterations=config.kmeans_iterations, ignore_label=dataset.ignore_label,
+        location_weight=config.location_weight)
+    rows = local.labels.shape[0]
+    everyone = replicas.gather_rows(local.prototypes)
+    labels = replicas.gather_rows(local.labels)
+    valid = replicas.gather_rows(tf.cast(local.valid, tf.int32)) > 0
+    own = tf.where(local.own_index >= 0, local.own_index + replicas.own_offset(rows), -1)
 
     old = memory.Memory(*(state[f'memory_{name}'] for name in memory.Memory._fields))
     result = losses.supervised_segsort_loss(
-        flat, own, everyone, all_labels, all_valid, config.concentration,
+        local.embedding, own, everyone, labels, valid, config.concentration,
         memory=memory.flatten(old) if config.num_banks else None)
     weight = tf.reduce_sum(result.valid)
-    everywhere = replicas.sum_over_replicas(weight)
-    loss = tf.math.divide_no_nan(tf.reduce_sum(result.per_pixel), everywhere)
-    new = memory.memory_update(
-        old, everyone, all_labels, all_valid, tf.stack([self.seed, step]))
-    present = tf.reduce_sum(tf.cast(all_valid, tf.float32))
+    loss = tf.math.divide_no_nan(
+        tf.reduce_sum(result.per_pixel), replicas.sum_over_replicas(weight))
+    # After the loss: a batch never finds its own prototypes in the memory.
+    new = memory.memory_update(old, everyone, labels, valid, tf.stack([self.seed, step]))
+    one = tf.constant(1.0)
     metrics = {
         'positive_similarity': (tf.reduce_sum(result.positive_similarity), weight),
         'negative_similarity': (tf.reduce_sum(result.negative_similarity), weight),
-        'num_prototypes': (present, tf.constant(1.0)),
-        'num_remembered': (
-            tf.reduce_sum(tf.cast(old.valid, tf.float32)), tf.constant(1.0))}
-    state = {f'memory_{name}': value for name, value in new._asdict().items()}
-    return StepOutput(loss, metrics, state)
+        'num_prototypes': (tf.reduce_sum(tf.cast(valid, tf.float32)), one),
+        'num_remembered': (tf.reduce_sum(tf.cast(old.valid, tf.float32)), one)}
+    return StepOutput(
+        loss, metrics, {f'memory_{name}': value for name, value in new._asdict().items()})
 
   def maps(self, batch):
     """What `seg_models.pictures` draws: segments, int32 [B, h, w], and the embedding."""
-    embedding, clusters = self.segments(batch, training=False)
+    config = self.config
+    embedding, initial, location, size = self._inputs(batch, training=False)
+    embedding = prototypes.l2_normalize(embedding)
+    features = clustering.clustering_features(embedding, location, config.location_weight)
+    count = tf.shape(embedding)[0]
+    clusters = clustering.spherical_kmeans(
+        tf.reshape(features, [count, -1, features.shape[-1]]), tf.reshape(initial, [count, -1]),
+        config.num_clusters ** 2, config.kmeans_iterations,
+        tf.reshape(resize_nearest_legacy(batch['valid'], size), [count, -1]))
     return {'segments': tf.reshape(clusters, tf.shape(embedding)[:3]), 'embedding': embedding}

@@ -31,9 +31,9 @@ def batch_of(count, seed=0, height=48, width=48):
       'index': tf.range(count, dtype=tf.int64)}
 
 
-def make(replicas=1, batch_size=4, **options):
+def make(replicas=1, batch_size=4, learning_rate=0.05, **options):
   training = TrainingConfig(
-      num_steps=10, batch_size=batch_size, learning_rate=0.05,
+      num_steps=10, batch_size=batch_size, learning_rate=learning_rate,
       jit_compile=options.pop('jit_compile', False))
   strategy = make_strategy(replicas)
   with strategy.scope():
@@ -83,13 +83,14 @@ def test_the_memory_holds_earlier_batches_and_never_its_own():
 def test_two_replicas_equal_one_device_on_the_joined_batch():
   results = []
   for replicas in (1, 2):
-    _, step = make(replicas)
-    metrics = [step([batch_of(4, seed=seed)], seed) for seed in range(3)]
+    # A small rate: clusters are discrete, and a large one lets rounding grow from step to step.
+    _, step = make(replicas, learning_rate=1e-4)
+    metrics = [step([batch_of(4, seed=seed)], seed) for seed in range(2)]
     results.append((metrics, values(step)))
   for one, two in zip(*(metrics for metrics, _ in results), strict=True):
     assert one.keys() == two.keys()
     for name in one:
-      np.testing.assert_allclose(float(two[name]), float(one[name]), rtol=2e-3, err_msg=name)
+      np.testing.assert_allclose(float(two[name]), float(one[name]), rtol=1e-3, err_msg=name)
   # Momentum holds the gradients; moving statistics are among the variables.
   assert_close(results[1][1], results[0][1], 1e-3)
 
@@ -98,7 +99,7 @@ def test_two_replicas_equal_one_device_on_the_joined_batch():
 def test_compiled_equals_uncompiled_and_is_traced_once():
   results = []
   for jit_compile in (False, True):
-    _, step = make(jit_compile=jit_compile, batch_size=2)
+    _, step = make(jit_compile=jit_compile, batch_size=2, learning_rate=1e-4)
     for seed in range(2):
       metrics = step([batch_of(2, seed=seed)], seed)
     assert step._whole.experimental_get_tracing_count() == 1
