@@ -1,0 +1,187 @@
+"""The training scripts as a user runs them: the original's flags, interruption, faults."""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from utils import checkpoints
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+SMALL = ['--model', 'pspnet_resnet50', '--width', '0.125', '--blocks', '1,1,1,1', '--head_dim', '8']
+
+
+@pytest.fixture(scope='module')
+def data(tmp_path_factory):
+  """Six small images of two classes with masks, and a list of them."""
+  folder = tmp_path_factory.mktemp('data')
+  random = np.random.default_rng(0)
+  lines = []
+  for index in range(6):
+    mask = np.zeros([40, 56], np.uint8)
+    mask[:, 8 * index + 4:] = 1
+    image = np.where(mask[..., None] == 1, 200, 40) + random.integers(0, 50, [40, 56, 3])
+    Image.fromarray(image.astype(np.uint8)).save(folder / f'image{index}.jpg')
+    Image.fromarray(mask).save(folder / f'mask{index}.png')
+    lines.append(f'image{index}.jpg mask{index}.png\n')
+  (folder / 'list.txt').write_text(''.join(lines))
+  return folder
+
+
+def command(script, data, snapshot, *flags):
+  return [sys.executable, str(ROOT / 'pyscripts/train' / script), '--data_dir', f'{data}/',
+          '--data_list', str(data / 'list.txt'), '--snapshot_dir', str(snapshot), *flags]
+
+
+def run(*arguments, **options):
+  return subprocess.run(
+      command(*arguments), capture_output=True, text=True, timeout=300, check=False,
+      env={**os.environ, 'TF_CPP_MIN_LOG_LEVEL': '3'}, **options)
+
+
+def arrays(prefix):
+  archive = checkpoints.open_archive(prefix)
+  return {name: archive.read(name) for name in archive.names()}
+
+
+RECIPE = ['--num_classes', '2', '--batch_size', '2', '--input_size', '32,32', '--learning_rate',
+          '0.01', '--random_mirror', '--random_scale', '--random_crop', '--num_clusters', '2']
+
+
+@pytest.mark.slow
+def test_killed_and_resumed_equals_left_alone_bit_for_bit(data, tmp_path):
+  flags = [*SMALL, *RECIPE, '--num_steps', '40', '--save_pred_every', '5']
+  whole = run('train_segsort.py', data, tmp_path / 'whole', *flags)
+  assert whole.returncode == 0, whole.stderr
+
+  killed = subprocess.Popen(
+      command('train_segsort.py', data, tmp_path / 'killed', *flags),
+      stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+  deadline = time.monotonic() + 200
+  while not (tmp_path / 'killed/model.ckpt-10.index').exists():
+    assert killed.poll() is None, 'the run ended before it could be killed'
+    assert time.monotonic() < deadline
+    time.sleep(0.01)
+  killed.send_signal(signal.SIGKILL)
+  killed.wait()
+  newest = checkpoints.latest(tmp_path / 'killed')
+  assert newest is not None and newest.name != 'model.ckpt-39'
+  again = run('train_segsort.py', data, tmp_path / 'killed', *flags)
+  assert again.returncode == 0, again.stderr
+  assert 'Going on after' in again.stdout
+
+  expected, found = (arrays(tmp_path / name / 'model.ckpt-39') for name in ('whole', 'killed'))
+  assert expected.keys() == found.keys()
+  for name in expected:
+    np.testing.assert_array_equal(found[name], expected[name], err_msg=name)
+  steps = [json.loads(line)['step']
+           for line in (tmp_path / 'killed/metrics.jsonl').read_text().splitlines()]
+  assert steps == sorted(set(steps))
+
+
+@pytest.mark.slow
+def test_ctrl_c_saves_and_says_so(data, tmp_path):
+  flags = [*SMALL, *RECIPE, '--num_steps', '100000']
+  process = subprocess.Popen(
+      command('train_segsort.py', data, tmp_path, *flags), stdout=subprocess.PIPE,
+      stderr=subprocess.DEVNULL, text=True)
+  deadline = time.monotonic() + 200
+  while not (tmp_path / 'metrics.jsonl').exists():
+    assert process.poll() is None and time.monotonic() < deadline
+    time.sleep(0.05)
+  process.send_signal(signal.SIGINT)
+  output, _ = process.communicate(timeout=60)
+  assert process.returncode == 130
+  assert 'SIGINT: stopped after saving' in output
+  assert checkpoints.latest(tmp_path) is not None
+
+
+@pytest.mark.slow
+def test_the_originals_command_lines(data, tmp_path):
+  """train_segsort.sh's flags, at the original's network and defaults but for size and steps."""
+  flags = [
+      '--restore_from', '', '--random_mirror', '--random_scale', '--random_crop',
+      '--num_steps', '3', '--save_pred_every', '2', '--update_tb_every', '50',
+      '--not_restore_classifier', '--batch_size', '2', '--input_size', '48,48', '--num_classes',
+      '21', '--ignore_label', '255', '--weight_decay', '5e-4', '--power', '0.9', '--momentum',
+      '0.9', '--learning_rate', '2e-3', '--iter_size', '1', '--is_training', '--embedding_dim',
+      '32', '--concentration', '10', '--num_clusters', '5', '--kmeans_iterations', '10',
+      '--num_banks', '2', '--random_seed', '1234', *SMALL]
+  result = run('train_segsort.py', data, tmp_path / 'one', *flags)
+  assert result.returncode == 0, result.stderr
+  assert {path.name for path in (tmp_path / 'one').glob('model.ckpt-*.index')} == {
+      'model.ckpt-2.index'}
+  stage2 = [*flags, '--restore_from', str(tmp_path / 'one/model.ckpt-2'), '--num_gpu', '2']
+  result = run('train_segsort_mgpu.py', data, tmp_path / 'two', *stage2)
+  assert result.returncode == 0, result.stderr
+  assert 'left as initialised on request' in result.stdout
+  softmax = [flag for flag in flags]
+  for name in ('--concentration', '--num_clusters', '--kmeans_iterations', '--num_banks'):
+    del softmax[softmax.index(name):softmax.index(name) + 2]
+  result = run('train_softmax.py', data, tmp_path / 'three', *softmax)
+  assert result.returncode == 0, result.stderr
+
+
+def main_error(script, data, snapshot, *flags):
+  """Runs a script in this process and returns the error that it ends in."""
+  import importlib.util
+  path = ROOT / 'pyscripts/train' / script
+  spec = importlib.util.spec_from_file_location(path.stem, path)
+  module = importlib.util.module_from_spec(spec)
+  spec.loader.exec_module(module)
+  arguments = command(script, data, snapshot, *flags)[2:]
+  with pytest.raises((ValueError, OSError)) as error:
+    module.main(arguments=arguments)
+  return str(error.value)
+
+
+@pytest.mark.parametrize('flags, message', [
+    (['--model', 'pspnet_resnet17'], 'pspnet_resnet17'),
+    (['--batch_size', '3', '--num_gpu', '2'], 'cannot be divided among 2'),
+    (['--restore_from', 'nowhere/model.ckpt-1'], 'nowhere/model.ckpt-1'),
+    (['--resume'], 'holds no checkpoint'),
+])
+def test_wrong_flags_are_named_before_training(data, tmp_path, flags, message):
+  assert message in main_error('train_segsort.py', data, tmp_path, *SMALL, *RECIPE, *flags)
+
+
+def test_missing_files_are_all_listed_before_training(data, tmp_path):
+  broken = tmp_path / 'broken.txt'
+  broken.write_text('image0.jpg mask0.png\nno1.jpg mask1.png\nimage2.jpg no2.png\n')
+  message = main_error(
+      'train_segsort.py', data, tmp_path / 'run', *SMALL, *RECIPE, '--data_list', str(broken))
+  assert 'no1.jpg' in message and 'no2.png' in message and 'image0.jpg' not in message
+
+
+def test_a_label_out_of_range_names_file_and_value(data, tmp_path):
+  mask = np.zeros([40, 56], np.uint8)
+  mask[3, 3] = 200
+  Image.fromarray(mask).save(tmp_path / 'mask.png')
+  (tmp_path / 'list.txt').write_text(f'{data}/image0.jpg {tmp_path}/mask.png\n' * 1)
+  message = main_error(
+      'train_segsort.py', tmp_path, tmp_path / 'run', *SMALL, *RECIPE, '--data_dir', '')
+  assert 'mask.png' in message and '200' in message
+  assert checkpoints.latest(tmp_path / 'run') is None
+
+
+def test_an_all_void_image_trains_and_a_folder_is_not_taken_twice(data, tmp_path):
+  Image.fromarray(np.full([40, 56], 255, np.uint8)).save(tmp_path / 'void.png')
+  (tmp_path / 'list.txt').write_text(f'{data}/image0.jpg {tmp_path}/void.png\n')
+  flags = [*SMALL, *RECIPE, '--data_dir', '', '--num_steps', '2']
+  result = run('train_segsort.py', tmp_path, tmp_path / 'run', *flags)
+  assert result.returncode == 0, result.stderr
+  lines = (tmp_path / 'run/metrics.jsonl').read_text().splitlines()
+  assert json.loads(lines[-1])['loss'] == 0
+  done = run('train_segsort.py', tmp_path, tmp_path / 'run', *flags)
+  assert 'nothing to do' in done.stdout
+  message = main_error('train_segsort.py', tmp_path, tmp_path / 'run', *flags, '--power', '0.5')
+  assert 'power: 0.9 there, 0.5 now' in message
+  assert '--no-resume' in main_error(
+      'train_segsort.py', tmp_path, tmp_path / 'run', *flags, '--no-resume')
