@@ -65,7 +65,7 @@ class BatchNorm(keras.layers.Layer):
   def _apply(self, inputs, gamma, beta, mean, variance):
     scale = gamma * tf.math.rsqrt(variance + self.epsilon)
     offset = beta - mean * scale
-    return inputs * tf.cast(scale, inputs.dtype) + tf.cast(offset, inputs.dtype)
+    return tf.cast(tf.cast(inputs, tf.float32) * scale + offset, inputs.dtype)
 
   def _fused(self, inputs, gamma, beta):
     shape = tf.shape(inputs)
@@ -79,11 +79,12 @@ class BatchNorm(keras.layers.Layer):
     return tf.reshape(outputs, shape), mean, biased
 
   def _joint_moments(self, inputs):
-    inputs = tf.cast(inputs, tf.float32)
     axes = list(range(len(inputs.shape) - 1))
-    local = tf.stack([tf.reduce_mean(inputs, axes), tf.reduce_mean(tf.square(inputs), axes)])
-    mean, square = tf.unstack(replicas.sum_over_replicas(local) / replicas.num_replicas())
-    return mean, tf.maximum(square - tf.square(mean), 0.0)
+    local = tf.stack(tf.nn.moments(tf.cast(inputs, tf.float32), axes))
+    means, variances = tf.unstack(replicas.gather_rows(local[tf.newaxis]), axis=1)
+    mean = tf.reduce_mean(means, 0)
+    # Of centred values only: E[x^2] - E[x]^2 would lose what a small variance has.
+    return mean, tf.reduce_mean(variances + tf.square(means - mean), 0)
 
   def _move(self, variable, value):
     value = tf.stop_gradient(value)
@@ -117,7 +118,8 @@ def conv(x, filters, kernel, name, options, *, stride=1, rate=1, norm=True, acti
     padding = 'valid'
     total = kernel + (kernel - 1) * (rate - 1) - 1
     if total:
-      x = keras.layers.ZeroPadding2D(((total // 2, total - total // 2),) * 2, dtype=options.dtype)(x)
+      pads = ((total // 2, total - total // 2),) * 2
+      x = keras.layers.ZeroPadding2D(pads, dtype=options.dtype)(x)
   x = keras.layers.Conv2D(
       filters, kernel, strides=stride, padding=padding, dilation_rate=rate, use_bias=not norm,
       name=name, dtype=options.dtype)(x)
@@ -157,7 +159,7 @@ def resize_bilinear_legacy(x, size):
 
 
 def resize_bilinear(x, size):
-  """Bilinear resizing with half-pixel centres, as `tf.image.resize`; arguments as the legacy one."""
+  """Bilinear resizing with half-pixel centres, `tf.image.resize`; otherwise as the legacy one."""
   def matrix(length, target):
     scale = tf.cast(length, tf.float32) / tf.cast(target, tf.float32)
     positions = (tf.range(target, dtype=tf.float32) + 0.5) * scale - 0.5
@@ -182,7 +184,7 @@ def adaptive_average_pool(x, bins):
   """Average pooling into bins x bins cells of any map.
 
   Cell i covers rows floor(i * h / bins) to ceil((i + 1) * h / bins); where bins divides the size
-  this is pooling with kernel and stride size / bins, as the original's, which is defined only there.
+  this is pooling with kernel and stride size / bins, as the original's, defined only there.
 
   Args:
     x: [B, h, w, C].
@@ -200,6 +202,31 @@ def adaptive_average_pool(x, bins):
   pooled = _separable(
       tf.cast(x, tf.float32), *(matrix(length) for length, _ in _lengths(x, (bins, bins))))
   return tf.cast(pooled, x.dtype)
+
+
+class AdaptiveAveragePool(keras.layers.Layer):
+  """`adaptive_average_pool` as a layer."""
+
+  def __init__(self, bins, **kwargs):
+    super().__init__(**kwargs)
+    self.bins = bins
+
+  def call(self, x):
+    return adaptive_average_pool(x, self.bins)
+
+  def compute_output_shape(self, shape):
+    return (shape[0], self.bins, self.bins, shape[3])
+
+
+class ResizeLike(keras.layers.Layer):
+  """`resize_bilinear_legacy` of a map to the size of a second one; the first one's dtype."""
+
+  def call(self, inputs):
+    x, like = inputs
+    return tf.cast(resize_bilinear_legacy(x, tf.shape(like)[1:3]), x.dtype)
+
+  def compute_output_shape(self, shapes):
+    return (*shapes[1][:3], shapes[0][3])
 
 
 def _lengths(x, size):

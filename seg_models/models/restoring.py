@@ -65,7 +65,8 @@ def restore_model(model, path, *, restore_head=True):
   try:
     report = pretrained.assign(variables, archive, names, () if restore_head else head)
   except ValueError as error:
-    raise ValueError(f'{path}: {archive.describe()}, not weights of {model.name}: {error}') from error
+    raise ValueError(
+        f'{path}: {archive.describe()}, not weights of {model.name}: {error}') from error
   missing_trunk = [name for name in report.missing if name not in set(head)]
   if missing_trunk:
     raise ValueError(

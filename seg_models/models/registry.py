@@ -1,0 +1,185 @@
+"""Networks by name, and the one configuration that describes them."""
+
+import dataclasses
+import zlib
+from collections.abc import Callable
+
+import keras
+import numpy as np
+
+from network.common.layers import LayerOptions
+from network.common.mobilenet_v2 import mobilenet_v2
+from network.common.resnet_v1 import BLOCKS, resnet_v1
+from seg_models.models.deeplab import deeplab, deeplab_v3, deeplab_v3plus
+from seg_models.models.fcn import fcn
+from seg_models.models.pspnet import pspnet
+
+
+@dataclasses.dataclass(frozen=True)
+class Head:
+  """A head: its function, its widths on ResNets and on MobileNetV2, and its stride.
+
+  Attributes:
+    build: (features, scope, config, options) -> Keras tensor.
+    dim: default of `ModelConfig.head_dim` on ResNets; None for a head without a width of its own.
+    mobile_dim: the same on MobileNetV2.
+    stride: output stride of the result where it is not the backbone's.
+  """
+  build: Callable
+  dim: int | None = None
+  mobile_dim: int | None = None
+  stride: int | None = None
+
+
+HEADS = {
+    'pspnet': Head(pspnet, 512, 128),
+    'deeplab': Head(deeplab),
+    'deeplab_v3': Head(deeplab_v3, 256, 128),
+    'deeplab_v3plus': Head(deeplab_v3plus, 256, 128, stride=4),
+    'fcn': Head(fcn),
+}
+# Backbone -> its scope in variable names.
+BACKBONES = {
+    'resnet50': 'resnet_v1_50', 'resnet101': 'resnet_v1_101', 'resnet152': 'resnet_v1_152',
+    'mobilenet_v2': 'mobilenet_v2'}
+_MODELS = {f'{head}_{backbone}': (head, backbone) for head in HEADS for backbone in BACKBONES}
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig:
+  """All that a network's weights depend on; every checkpoint carries its own.
+
+  Attributes:
+    name: HEAD_BACKBONE, of `HEADS` and `BACKBONES`.
+    output_dim: channels of the result: of the embedding, or number of classes.
+    output_stride: of the backbone, 8 or 16.
+    width: factor of the backbone's channels.
+    blocks: four numbers of units (ResNets only); () becomes the backbone's own.
+    head_dim: channels inside the head; None becomes the head's default (None for heads without).
+    batch_norm_epsilon: 1e-3 in the original and in MobileNetV2, 1e-5 in TF-Slim's ResNets.
+    batch_norm_decay: of the backbone's moving statistics.
+    head_batch_norm_decay: of the head's.
+    pool_padding: 'explicit' or 'same', see `network.common.resnet_v1` and `mobilenet_v2`.
+
+  Raises:
+    ValueError: there is no such network, or a field does not fit it.
+  """
+  name: str = 'pspnet_resnet101'
+  output_dim: int = 32
+  output_stride: int = 8
+  width: float = 1.0
+  blocks: tuple[int, ...] = ()
+  head_dim: int | None = None
+  batch_norm_epsilon: float = 1e-3
+  batch_norm_decay: float = 0.9997
+  head_batch_norm_decay: float = 0.99
+  pool_padding: str = 'explicit'
+
+  def __post_init__(self):
+    head, backbone = self.parts()
+    if self.output_stride not in (8, 16):
+      raise ValueError(f'--output_stride {self.output_stride}: 8 or 16')
+    if self.pool_padding not in ('explicit', 'same'):
+      raise ValueError(f"pool_padding {self.pool_padding!r}: 'explicit' or 'same'")
+    if self.output_dim < 1 or self.width <= 0:
+      raise ValueError(f'{self.name}: output_dim {self.output_dim} and width {self.width} must be '
+                       'positive')
+    if backbone == 'mobilenet_v2':
+      if self.blocks:
+        raise ValueError(f'--blocks {self.blocks}: {self.name} has none to count; leave it out')
+    else:
+      # The configuration is explicit once made: a stored one does not depend on later defaults.
+      object.__setattr__(self, 'blocks', tuple(self.blocks) or BLOCKS[backbone])
+      if len(self.blocks) != 4 or min(self.blocks) < 1:
+        raise ValueError(f'--blocks {self.blocks}: four positive numbers of units are needed')
+    mobile = backbone == 'mobilenet_v2'
+    default = HEADS[head].mobile_dim if mobile else HEADS[head].dim
+    if self.head_dim is None:
+      object.__setattr__(self, 'head_dim', default)
+    elif default is None:
+      raise ValueError(f'--head_dim {self.head_dim}: the head {head} has no width; leave it out')
+    elif self.head_dim < 1:
+      raise ValueError(f'--head_dim {self.head_dim}: must be positive')
+
+  def parts(self):
+    """(head, backbone), keys of `HEADS` and `BACKBONES`."""
+    if self.name not in _MODELS:
+      raise ValueError(f'--model {self.name}: unknown; there are {", ".join(_MODELS)}')
+    return _MODELS[self.name]
+
+
+def output_stride_of(config):
+  """Image pixels per cell of the network's output: the head's own stride, or the backbone's."""
+  head, _ = config.parts()
+  return HEADS[head].stride or config.output_stride
+
+
+def build_model(config, *, synchronized=False, use_global_status=False, precision='float32',
+                seed=0):
+  """Builds and initialises a network.
+
+  Kernels are drawn from a normal distribution of variance 2 / fan-in (He et al., ICCV 2015) by a
+  generator of their own, seeded by the variable's name and `seed`: a variable's value depends
+  neither on the order of building nor on what else the network has. Biases are 0.
+
+  Args:
+    config: `ModelConfig`.
+    synchronized: batch norm over the joined batch of all replicas.
+    use_global_status: freeze batch norm, its statistics, gamma and beta.
+    precision: dtype policy of the convolutions: 'float32', 'mixed_bfloat16' or 'mixed_float16';
+      variables and statistics are float32 in each.
+    seed: int >= 0.
+
+  Returns:
+    keras.Model: float32 [B, H, W, 3] RGB minus `network.common.layers.MEAN_RGB` -> float32
+    [B, ceil(H / s), ceil(W / s), config.output_dim], s = output_stride_of(config).
+
+  Deviates from the original: it leaves kernels and biases to TF1's default, Glorot's uniform
+  distribution.
+  """
+  head, backbone = config.parts()
+  scope = BACKBONES[backbone]
+  common = {'epsilon': config.batch_norm_epsilon, 'synchronized': synchronized,
+            'frozen': use_global_status, 'dtype': precision}
+  trunk = LayerOptions(decay=config.batch_norm_decay, **common)
+  images = keras.Input([None, None, 3], dtype='float32', name='images')
+  shape = {'output_stride': config.output_stride, 'width': config.width,
+           'padding': config.pool_padding}
+  if backbone == 'mobilenet_v2':
+    features = mobilenet_v2(images, trunk, **shape)
+  else:
+    features = resnet_v1(images, scope, config.blocks, trunk, **shape)
+  output = HEADS[head].build(
+      features, scope, config, LayerOptions(decay=config.head_batch_norm_decay, **common))
+  output = keras.layers.Activation('linear', dtype='float32')(output)
+  model = keras.Model(images, output, name=config.name)
+  for name, variable in variable_names(model).items():
+    if variable.ndim > 1:
+      variable.assign(_initial_kernel(name, variable.shape, seed))
+  return model
+
+
+def _initial_kernel(name, shape, seed):
+  # A depthwise kernel is [height, width, channels, 1]: each channel sees itself only.
+  fan_in = np.prod(shape[:2] if 'depthwise' in name else shape[:-1])
+  random = np.random.default_rng([zlib.crc32(name.encode()), seed])
+  return random.normal(size=shape, scale=np.sqrt(2 / fan_in)).astype(np.float32)
+
+
+def variable_names(model):
+  """All variables of a network, trainable or not, by their canonical (the original's) names.
+
+  Keras allows no '/' in the names of layers: 'resnet_v1_101.conv1/kernel' there is
+  'resnet_v1_101/conv1/weights' here.
+  """
+  names = {}
+  for variable in model.variables:
+    layer, _, kind = variable.path.rpartition('/')
+    kind = {'kernel': 'weights', 'bias': 'biases'}.get(kind, kind)
+    names[f'{layer.replace(".", "/")}/{kind}'] = variable
+  return names
+
+
+def is_head(name):
+  """Whether a canonical variable name is of the head, which learns ten times as fast."""
+  return '/block5/' in name or '/fc1_c' in name
