@@ -5,10 +5,12 @@ can read ours and `tf.train.load_checkpoint` all. A JSON text beside the arrays 
 """
 
 import contextlib
+import io
 import json
 import os
 import pathlib
 import re
+import zipfile
 
 import h5py
 import numpy as np
@@ -90,7 +92,8 @@ def open_archive(path):
     try:
       return reader.get_tensor(name)
     except (tf.errors.OpError, RuntimeError) as error:
-      raise ValueError(f'{path}: {name} cannot be read, the file is damaged ({error})') from error
+      raise OSError(f'{path}: {name} cannot be read, the file is damaged or incomplete '
+                    f'({str(error).splitlines()[0]})') from error
   return Archive(path, sorted(shapes.items()), read, _kind(shapes, metadata), metadata)
 
 
@@ -128,34 +131,49 @@ def _open_keras(path):
       part = part.removesuffix(':0').removeprefix('depthwise_')
     places[f'{layer}/{part}'] = place, item.shape
   try:
-    with h5py.File(path, 'r') as file:
+    with _hdf5(path) as file:
       file.visititems(visit)
-  except OSError as error:
+  except (OSError, KeyError, zipfile.BadZipFile) as error:
     raise ValueError(f'{path} is not a Keras weight file, or it is damaged ({error})') from error
 
   def read(name):
-    with h5py.File(path, 'r') as file:
-      return np.asarray(file[places[name][0]])
+    try:
+      with _hdf5(path) as file:
+        return np.asarray(file[places[name][0]])
+    except (OSError, RuntimeError) as error:
+      raise OSError(f'{path}: {name} cannot be read, the file is damaged ({error})') from error
   shapes = {name: shape for name, (_, shape) in sorted(places.items())}
   return Archive(path, shapes, read, 'keras')
 
 
-def save(prefix, arrays, metadata):
+@contextlib.contextmanager
+def _hdf5(path):
+  """The HDF5 file at `path`, or the one inside a `.keras` archive."""
+  if path.endswith('.keras'):
+    with zipfile.ZipFile(path) as archive:
+      path = io.BytesIO(archive.read('model.weights.h5'))
+  with h5py.File(path, 'r') as file:
+    yield file
+
+
+def save(prefix, arrays, metadata=None):
   """Writes a checkpoint, which appears whole or not at all.
 
   Args:
     prefix: path without ending; `<prefix>.index` and `<prefix>.data-00000-of-00001` are written.
     arrays: name -> array.
-    metadata: what can be written as JSON.
+    metadata: what can be written as JSON; None for a checkpoint without, as a TF1 Saver's.
 
   Raises:
     OSError: it cannot be written (a full disk, say); the folder is left as it was.
   """
   prefix = pathlib.Path(prefix)
   temporary = prefix.with_name(f'.{prefix.name}.{os.getpid()}.tmp')
-  names = [*arrays, METADATA]
+  names = list(arrays)
   tensors = [tf.convert_to_tensor(value) for value in arrays.values()]
-  tensors.append(tf.constant(json.dumps(metadata)))
+  if metadata is not None:
+    names.append(METADATA)
+    tensors.append(tf.constant(json.dumps(metadata)))
   endings = ('.data-00000-of-00001', '.index')  # the index last: with it the checkpoint exists
   try:
     prefix.parent.mkdir(parents=True, exist_ok=True)
@@ -164,10 +182,15 @@ def save(prefix, arrays, metadata):
         tensors=tensors)
     for ending in endings:
       os.replace(f'{temporary}{ending}', f'{prefix}{ending}')
-  except (OSError, tf.errors.OpError) as error:
-    for left in prefix.parent.glob(f'{temporary.name}*'):
+  except BaseException as error:
+    left = list(prefix.parent.glob(f'{temporary.name}*'))
+    if not os.path.exists(f'{prefix}.index'):
+      left.append(pathlib.Path(f'{prefix}{endings[0]}'))
+    for path in left:
       with contextlib.suppress(OSError):
-        left.unlink()
+        path.unlink()
+    if not isinstance(error, (OSError, tf.errors.OpError)):
+      raise
     raise OSError(
         f'{prefix}: the checkpoint cannot be written ({str(error).splitlines()[0]}). Older '
         'checkpoints are untouched: make room and run the same command again') from error

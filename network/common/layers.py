@@ -8,87 +8,9 @@ import dataclasses
 import keras
 import tensorflow as tf
 
-from network.common import replicas
+from network.common.batch_norm import BatchNorm
 
 MEAN_RGB = (122.675, 116.669, 104.008)
-
-
-class BatchNorm(keras.layers.Layer):
-  """Batch normalisation over all axes but the last, with TensorFlow's fused kernels.
-
-  Args:
-    decay: of the moving statistics, moving = decay * moving + (1 - decay) * batch.
-    epsilon: added to the variance.
-    synchronized: statistics are of the batches of all replicas, which must be equally large.
-    frozen: moving statistics are used in training too, nothing is updated, and gamma and beta are
-      not trained (the original's --use_global_status).
-
-  The moving variance is that of the batch itself (divided by n, as in the original), not the
-  estimate divided by n - 1 that the fused kernel returns. All statistics are float32.
-  """
-
-  def __init__(self, decay=0.9997, epsilon=1e-3, synchronized=False, frozen=False, **kwargs):
-    super().__init__(**kwargs)
-    self.decay = decay
-    self.epsilon = epsilon
-    self.synchronized = synchronized
-    self.frozen = frozen
-
-  def build(self, input_shape):
-    shape = [input_shape[-1]]
-    train = not self.frozen
-
-    def weight(name, initializer, trainable):
-      return self.add_weight(
-          name=name, shape=shape, dtype='float32', initializer=initializer, trainable=trainable,
-          autocast=False)
-    self.gamma = weight('gamma', 'ones', train)
-    self.beta = weight('beta', 'zeros', train)
-    self.moving_mean = weight('moving_mean', 'zeros', False)
-    self.moving_variance = weight('moving_variance', 'ones', False)
-
-  def call(self, inputs, training=False):
-    gamma, beta = tf.convert_to_tensor(self.gamma), tf.convert_to_tensor(self.beta)
-    if not training or self.frozen:
-      return self._apply(
-          inputs, gamma, beta, tf.convert_to_tensor(self.moving_mean),
-          tf.convert_to_tensor(self.moving_variance))
-    if self.synchronized and replicas.num_replicas() > 1:
-      mean, variance = self._joint_moments(inputs)
-      outputs = self._apply(inputs, gamma, beta, mean, variance)
-    else:
-      outputs, mean, variance = self._fused(inputs, gamma, beta)
-    self._move(self.moving_mean, mean)
-    self._move(self.moving_variance, variance)
-    return outputs
-
-  def _apply(self, inputs, gamma, beta, mean, variance):
-    scale = gamma * tf.math.rsqrt(variance + self.epsilon)
-    offset = beta - mean * scale
-    return tf.cast(tf.cast(inputs, tf.float32) * scale + offset, inputs.dtype)
-
-  def _fused(self, inputs, gamma, beta):
-    shape = tf.shape(inputs)
-    channels = inputs.shape[-1]
-    flat = tf.reshape(inputs, [shape[0], -1, 1, channels])
-    outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
-        x=flat, scale=gamma, offset=beta, mean=tf.zeros([0]), variance=tf.zeros([0]),
-        epsilon=self.epsilon, is_training=True)
-    count = tf.cast(tf.size(inputs) // channels, tf.float32)
-    biased = variance * ((count - 1.0) / count)
-    return tf.reshape(outputs, shape), mean, biased
-
-  def _joint_moments(self, inputs):
-    axes = list(range(len(inputs.shape) - 1))
-    local = tf.stack(tf.nn.moments(tf.cast(inputs, tf.float32), axes))
-    means, variances = tf.unstack(replicas.gather_rows(local[tf.newaxis]), axis=1)
-    mean = tf.reduce_mean(means, 0)
-    # Of centred values only: E[x^2] - E[x]^2 would lose what a small variance has.
-    return mean, tf.reduce_mean(variances + tf.square(means - mean), 0)
-
-  def _move(self, variable, value):
-    value = tf.stop_gradient(value)
-    variable.assign(self.decay * tf.convert_to_tensor(variable) + (1.0 - self.decay) * value)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -61,10 +61,10 @@ def main(arguments=None):
   arrays = load(arguments.file)
   if arguments.what == 'segsort':
     return report(*compare_segsort(arrays))
-  from seg_models.reference_network import compare_network  # builds on all of the networks
+  from seg_models.reference_network import INPUTS, compare_network  # builds all of the networks
 
   comparisons = compare_network(arrays, arguments.model)
-  known = {entry.name for entry in comparisons}
+  known = {entry.name for entry in comparisons} | set(INPUTS)
   return report(comparisons, {name: 'not known' for name in arrays if name not in known})
 
 

@@ -4,41 +4,67 @@ import dataclasses
 import re
 
 from network.common import pretrained
-from seg_models.models import ModelConfig, is_head, variable_names
+from seg_models.models.registry import BACKBONES, ModelConfig, is_head, variable_names
 from utils import checkpoints
 from utils.configuration import from_dict
 
 # What a training checkpoint holds beside the network, in ours and in the original's.
 _OF_TRAINING = re.compile(
     r'.*/Momentum$|^state/|^loss_scale/|^memory_(labels_)?\d+$|^global_step$|^mean_rgb$')
+# Arrays of a ResNet's trunk in a TensorFlow checkpoint.
+_OF_TRUNK = re.compile(r'.*/bottleneck_v1/')
+# Fields that belong to the head, which a network need not take from the file.
+_HEAD_FIELDS = ('output_dim', 'head_dim', 'head_batch_norm_decay')
 
 
-def config_for(path, config, explicit=()):
+def config_for(path, config, explicit=(), *, restore_head=True):
   """The configuration that a network must have for the weights in a file.
 
   Args:
     path: what `--restore_from` names.
     config: `ModelConfig` from flags.
     explicit: names of fields that the user gave.
+    restore_head: False where the file's head is not used (`--not_restore_classifier`): head, its
+      width and output_dim are then those of `config`.
 
   Returns:
     `ModelConfig`: the file's own where it carries one (a checkpoint of this project); otherwise
     `config` with the batch norm and padding that files of its kind were trained with.
 
   Raises:
-    ValueError: the file is of another network; FileNotFoundError: it is missing.
+    ValueError: an explicit field contradicts the file's own configuration, or the file is neither
+      a checkpoint nor a Keras weight file.
+    FileNotFoundError: it is missing.
   """
   archive = checkpoints.open_archive(path)
   if archive.kind == 'segsort':
-    stored = from_dict(ModelConfig, archive.metadata['model'])
-    wrong = [f'--{name} {getattr(config, name)} where the checkpoint has {getattr(stored, name)}'
-             for name in explicit if getattr(config, name) != getattr(stored, name)]
-    if wrong:
-      raise ValueError(f'{path}: {archive.describe()}; {"; ".join(wrong)}: leave the flag out')
-    return stored
+    return _stored_config(archive, config, explicit, restore_head)
   if archive.kind == 'slim':
     return dataclasses.replace(config, batch_norm_epsilon=1e-5, pool_padding='same')
+  if archive.kind == 'keras' and pretrained.is_keras_resnet(archive.names()):
+    return dataclasses.replace(
+        config, batch_norm_epsilon=pretrained.KERAS_RESNET_EPSILON, pool_padding='explicit')
   return config
+
+
+def _stored_config(archive, config, explicit, restore_head):
+  if 'model' not in archive.metadata:
+    raise ValueError(f'{archive.path}: {archive.describe()}, but its description of the network '
+                     'is missing: it was not written by this project')
+  stored = from_dict(ModelConfig, archive.metadata['model'])
+  if not restore_head:
+    backbone, wanted = stored.parts()[1], config.parts()[1]
+    if backbone != wanted:
+      raise ValueError(f'{archive.path}: {archive.describe()}; its backbone is {backbone}, that of '
+                       f'--model {config.name} is {wanted}')
+    head = {name: getattr(config, name) for name in ('name', *_HEAD_FIELDS)}
+    stored = dataclasses.replace(stored, **head)
+  wrong = [f'--{name} {getattr(config, name)} where the checkpoint has {getattr(stored, name)}'
+           for name in explicit if getattr(config, name) != getattr(stored, name)]
+  if wrong:
+    raise ValueError(f'{archive.path}: {archive.describe()}; {"; ".join(wrong)}: leave the flag '
+                     'out')
+  return stored
 
 
 def restore_model(model, path, *, restore_head=True):
@@ -53,24 +79,50 @@ def restore_model(model, path, *, restore_head=True):
     `network.common.pretrained.Report`.
 
   Raises:
-    ValueError: the file is of another network; it says what the file looks like.
-    FileNotFoundError: there is no such file.
+    ValueError: the file is of another network; it says what the file looks like. The network is
+      as it was.
+    OSError: there is no such file, or it is damaged.
   """
   archive = checkpoints.open_archive(path)
   variables = variable_names(model)
   head = [name for name in variables if is_head(name)]
-  names = None
-  if archive.kind == 'keras':
-    names = pretrained.keras_mobilenet_v2_name
+  arrays, names = _source(archive, variables)
+  there = set(arrays.names())
+  trunk = [name for name in variables if not is_head(name)]
+  missing = [name for name in trunk if (names(name) if names else name) not in there]
   try:
-    report = pretrained.assign(variables, archive, names, () if restore_head else head)
+    if missing:
+      raise ValueError(
+          f'{len(missing)} of its {len(trunk)} variables of the trunk are missing there, '
+          f'{missing[0]} for one')
+    surplus = _surplus(archive, there - {names(name) if names else name for name in variables})
+    if surplus:
+      raise ValueError(f'it has {len(surplus)} arrays of a deeper trunk, {surplus[0]} for one')
+    report = pretrained.assign(variables, arrays, names, () if restore_head else head)
   except ValueError as error:
     raise ValueError(
         f'{path}: {archive.describe()}, not weights of {model.name}: {error}') from error
-  missing_trunk = [name for name in report.missing if name not in set(head)]
-  if missing_trunk:
-    raise ValueError(
-        f'{path}: {archive.describe()}, not weights of {model.name}: {len(missing_trunk)} of its '
-        f'variables are missing there, {missing_trunk[0]} for one')
-  skipped = tuple(name for name in report.skipped if not _OF_TRAINING.match(name))
-  return dataclasses.replace(report, skipped=skipped)
+  of_training = tuple(name for name in report.skipped if _OF_TRAINING.match(name))
+  return dataclasses.replace(
+      report, training=of_training,
+      skipped=tuple(name for name in report.skipped if name not in set(of_training)))
+
+
+def _source(archive, variables):
+  """The arrays of a file, and the table from a variable's name to its array's (None: the same)."""
+  if archive.kind != 'keras':
+    return archive, None
+  scope = next(iter(variables)).split('/')[0]
+  if scope == BACKBONES['mobilenet_v2']:
+    return archive, pretrained.keras_mobilenet_v2_name
+  if pretrained.is_keras_resnet(archive.names()):
+    return pretrained.KerasResNet(archive, scope), None
+  return archive, None
+
+
+def _surplus(archive, names):
+  """Those of the unused arrays that belong to a trunk: the file is of a deeper network."""
+  if archive.kind == 'keras':
+    return sorted(name for name in names if not pretrained.KERAS_CLASSIFIER.match(name))
+  return sorted(
+      name for name in names if _OF_TRUNK.match(name) and not _OF_TRAINING.match(name))
