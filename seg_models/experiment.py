@@ -23,8 +23,9 @@ class DataConfig:
   data_list: str = option('', 'text file with lines `image mask [oversegmentation]`')
   dataset: str | None = option(
       None, "descriptor with names and palette (seg_models/datasets.py); default: VOC's")
-  num_classes: int = option(21, 'classes, ignore label not counted')
-  ignore_label: int = option(255, 'label that is never counted')
+  num_classes: int | None = option(
+      None, "classes, ignore label not counted; default: the descriptor's, VOC's 21")
+  ignore_label: int | None = option(None, "label that is never counted; default: 255")
   cache: bool = option(False, 'keep decoded images in memory')
 
 
