@@ -32,11 +32,15 @@ class DataConfig:
 @dataclasses.dataclass(frozen=True)
 class NetworkConfig:
   """Which network, and where its weights come from."""
-  model: str = option('pspnet_resnet101', 'HEAD_BACKBONE (seg_models/models)')
-  embedding_dim: int = option(32, 'channels of the embedding')
-  output_stride: int = option(8, 'of the backbone', choices=(8, 16))
-  width: float = option(1.0, "factor of the ResNets' channels")
-  blocks: tuple[int, ...] = option((), "units of the ResNet's four blocks; default: the backbone's")
+  model: str | None = option(
+      None, "HEAD_BACKBONE (seg_models/models); default: the checkpoint's, else pspnet_resnet101")
+  embedding_dim: int | None = option(
+      None, "channels of the embedding; default: the checkpoint's, else 32")
+  output_stride: int | None = option(
+      None, "of the backbone; default: the checkpoint's, else 8", choices=(8, 16))
+  width: float | None = option(None, "factor of the backbone's channels; default likewise, else 1")
+  blocks: tuple[int, ...] | None = option(
+      None, "units of the ResNet's four blocks; default: the backbone's")
   head_dim: int | None = option(None, "channels inside the head; default: the head's")
   batch_norm_decay: float | None = option(None, 'of moving statistics; default: 0.9997, head 0.99')
   use_global_status: bool = option(
@@ -71,14 +75,20 @@ def train_from_arguments(method_name, namespace, defaults=None):
 
 
 def _model_config(network, output_dim):
-  values = {
+  """The network by flags, and by the file that it is restored from where there are none."""
+  flags = {
       'name': network.model, 'output_dim': output_dim, 'output_stride': network.output_stride,
-      'width': network.width, 'blocks': network.blocks}
-  if network.head_dim is not None:
-    values['head_dim'] = network.head_dim
-  if network.batch_norm_decay is not None:
-    values['batch_norm_decay'] = values['head_batch_norm_decay'] = network.batch_norm_decay
-  return ModelConfig(**values)
+      'width': network.width, 'blocks': network.blocks, 'head_dim': network.head_dim}
+  given = {name: value for name, value in flags.items() if value is not None}
+  config = ModelConfig(**given)
+  if network.restore_from:
+    config = config_for(
+        network.restore_from, config, tuple(given),
+        restore_head=not network.not_restore_classifier)
+  decay = network.batch_norm_decay
+  if decay is None:
+    return config
+  return dataclasses.replace(config, batch_norm_decay=decay, head_batch_norm_decay=decay)
 
 
 def _first_step(run, data, network, augmentation, loop, method_config, method_name):
@@ -124,8 +134,6 @@ def train(method_name, data, network, augmentation, loop, run, method_config):
   method_class = METHODS[method_name]
   model_config = _model_config(
       network, method_class.output_dim(dataset.num_classes, network.embedding_dim))
-  if network.restore_from:
-    model_config = config_for(network.restore_from, model_config)
   newest = _first_step(run, data, network, augmentation, loop, method_config, method_name)
 
   strategy = training.make_strategy(run.num_gpu)

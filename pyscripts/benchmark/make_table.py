@@ -2,8 +2,8 @@
 
   python pyscripts/benchmark/make_table.py snapshots/results/camvid
 
-The folder holds files METHOD-seedN-SCALES.json as benchmark_by_mIoU.py --json writes them. A row is a
-method and its scales, a column a seed, the last one their mean.
+The folder holds files METHOD-seedN-SCALES.json as benchmark_by_mIoU.py --json writes them. A row is
+a method and its scales, a column a seed, the last one their mean.
 """
 
 import argparse
