@@ -8,10 +8,11 @@ import numpy as np
 from seg_models.image_reader import load_example, read_list
 from utils import files, images
 from utils.background import map_ahead
+from utils.opencv import cv2
 
 
 def resize_image(image, size):
-  """Shrinks (or enlarges) an image by averaging over areas.
+  """Shrinks an image by averaging over areas, or enlarges it bilinearly.
 
   Args:
     image: uint8 [height, width, 3].
@@ -20,18 +21,10 @@ def resize_image(image, size):
   Returns:
     uint8 [*size, 3].
   """
-  down, across = (_shares(old, new) for old, new in zip(image.shape, size, strict=False))
-  resized = np.einsum('ir,rcd,jc->ijd', down, image.astype(np.float32), across, optimize=True)
-  return np.clip(np.round(resized), 0, 255).astype(np.uint8)
-
-
-def _shares(old, new):
-  """The share of each new pixel of an axis that each old one covers: float32 [new, old]."""
-  edges = np.arange(new + 1) * old / new
-  pixels = np.arange(old)
-  ends = np.minimum(edges[1:, None], pixels + 1)
-  covered = np.clip(ends - np.maximum(edges[:-1, None], pixels), 0, None)
-  return (covered * new / old).astype(np.float32)
+  height, width = size
+  shrinks = height <= image.shape[0] and width <= image.shape[1]
+  return cv2.resize(
+      image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
 
 
 def resize_labels(labels, size):
