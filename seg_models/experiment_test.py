@@ -1,0 +1,69 @@
+import argparse
+import dataclasses
+
+import pytest
+
+from seg_models import experiment
+from seg_models.experiment import NetworkConfig, _model_config
+from seg_models.models import ModelConfig
+from utils import checkpoints
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+  """A checkpoint that describes a network, without its weights."""
+  model = ModelConfig(name='pspnet_mobilenet_v2', output_dim=7, head_dim=16)
+  prefix = tmp_path / 'model.ckpt-3'
+  checkpoints.save(prefix, {}, {'model': dataclasses.asdict(model)})
+  return model, str(prefix)
+
+
+def test_without_a_checkpoint_the_flags_and_the_originals_network_count():
+  assert _model_config(NetworkConfig(), None) == ModelConfig()
+  network = NetworkConfig(model='pspnet_resnet50', width=0.5, batch_norm_decay=0.9)
+  assert _model_config(network, 5) == ModelConfig(
+      name='pspnet_resnet50', output_dim=5, width=0.5, batch_norm_decay=0.9,
+      head_batch_norm_decay=0.9)
+
+
+def test_a_checkpoint_describes_its_network(checkpoint):
+  model, prefix = checkpoint
+  assert _model_config(NetworkConfig(restore_from=prefix), None) == model
+
+
+def test_a_flag_against_the_checkpoint_is_an_error(checkpoint):
+  _, prefix = checkpoint
+  with pytest.raises(ValueError, match='deeplab_resnet50'):
+    _model_config(NetworkConfig(restore_from=prefix, model='deeplab_resnet50'), None)
+  with pytest.raises(ValueError, match='9 where the checkpoint has 7'):
+    _model_config(NetworkConfig(restore_from=prefix), 9)
+
+
+def test_a_new_head_on_an_old_trunk(checkpoint):
+  _, prefix = checkpoint
+  network = NetworkConfig(
+      restore_from=prefix, model='fcn_mobilenet_v2', not_restore_classifier=True)
+  assert _model_config(network, 9) == ModelConfig(name='fcn_mobilenet_v2', output_dim=9)
+
+
+@pytest.mark.parametrize('method', ['segsort', 'softmax'])
+def test_all_flags_of_a_method_live_together(method):
+  parser = argparse.ArgumentParser()
+  experiment.add_training_arguments(parser, method)
+  given = parser.parse_args(['--batch_size', '4', '--input_size', '5,6'])
+  assert (given.batch_size, given.input_size) == (4, (5, 6))
+
+
+@pytest.mark.parametrize('missing', ['--data_list', '--snapshot_dir'])
+def test_what_is_missing_is_named(missing, tmp_path):
+  (tmp_path / 'list.txt').write_text('a.jpg a.png\n')
+  for name in ('a.jpg', 'a.png'):
+    (tmp_path / name).touch()
+  flags = {'--data_list': str(tmp_path / 'list.txt'), '--snapshot_dir': str(tmp_path / 'run'),
+           '--data_dir': str(tmp_path)}
+  del flags[missing]
+  parser = argparse.ArgumentParser()
+  experiment.add_training_arguments(parser, 'segsort')
+  namespace = parser.parse_args([part for flag in flags.items() for part in flag])
+  with pytest.raises(ValueError, match=f'{missing} is missing'):
+    experiment.train_from_arguments('segsort', namespace)
