@@ -3,6 +3,7 @@
 import collections
 import contextlib
 import dataclasses
+import functools
 import pathlib
 import sys
 import time
@@ -180,8 +181,12 @@ class Trainer:
           'images and masks.')
 
 
+@functools.cache
 def make_strategy(num_replicas):
   """One device, or MirroredStrategy over `num_replicas` GPUs (or logical CPU devices without GPUs).
+
+  The same strategy each time: two of them in a process number their collective operations alike
+  and wait for each other's.
 
   Raises:
     ValueError: fewer devices than replicas.

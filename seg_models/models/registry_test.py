@@ -1,0 +1,145 @@
+"""Networks by name: configurations, names of variables, initial values, precision."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from seg_models.models import (
+    BACKBONES,
+    HEADS,
+    ModelConfig,
+    build_model,
+    is_head,
+    output_stride_of,
+    variable_names,
+)
+
+
+def small(head, backbone='resnet50', **fields):
+  """The configuration of a small network."""
+  fields = {'width': 0.0625, 'blocks': (1, 1, 1, 1), 'output_dim': 5, **fields}
+  if backbone == 'mobilenet_v2':
+    fields.update(width=0.35, blocks=())
+  if HEADS[head].dim:
+    fields.setdefault('head_dim', 6)
+  return ModelConfig(name=f'{head}_{backbone}', **fields)
+
+
+def image(*size):
+  return np.random.default_rng(0).normal(size=(2, *size, 3)).astype(np.float32) * 50
+
+
+@pytest.mark.parametrize('name', [f'{head}_{backbone}' for head in HEADS for backbone in BACKBONES])
+def test_every_head_goes_with_every_backbone(name):
+  config = ModelConfig(name=name)
+  assert '_'.join(config.parts()) == name
+  assert output_stride_of(config) == (4 if 'v3plus' in name else 8)
+  assert config.blocks == (() if 'mobilenet' in name else ModelConfig(
+      name=f'fcn_{config.parts()[1]}').blocks)
+
+
+def test_a_configuration_is_explicit_once_made():
+  assert ModelConfig().head_dim == 512
+  assert ModelConfig().blocks == (3, 4, 23, 3)
+  assert ModelConfig(name='pspnet_mobilenet_v2').head_dim == 128
+  assert ModelConfig(name='deeplab_v3_resnet50').head_dim == 256
+  assert ModelConfig(name='deeplab_resnet50').head_dim is None
+  config = small('pspnet')
+  assert ModelConfig(**dataclasses.asdict(config)) == config
+
+
+@pytest.mark.parametrize('fields, message', [
+    ({'name': 'pspnet_vgg16'}, 'pspnet_vgg16: unknown; there are pspnet_resnet50'),
+    ({'output_stride': 32}, '--output_stride 32'),
+    ({'pool_padding': 'valid'}, 'pool_padding'),
+    ({'blocks': (1, 2)}, 'four positive'),
+    ({'name': 'fcn_mobilenet_v2', 'blocks': (1, 1, 1, 1)}, '--blocks'),
+    ({'name': 'fcn_resnet50', 'head_dim': 8}, '--head_dim 8: the head fcn has no width'),
+    ({'head_dim': 0}, '--head_dim 0'),
+    ({'width': 0.0}, 'width')])
+def test_what_does_not_fit_is_an_error(fields, message):
+  with pytest.raises(ValueError, match=message):
+    ModelConfig(**fields)
+
+
+@pytest.mark.parametrize('head', HEADS)
+@pytest.mark.parametrize('backbone', ['resnet50', 'mobilenet_v2'])
+def test_output_shape_and_gradients(head, backbone):
+  config = small(head, backbone)
+  model = build_model(config)
+  with tf.GradientTape() as tape:
+    output = model(image(25, 33), training=True)
+    value = tf.reduce_mean(tf.square(output))
+  stride = output_stride_of(config)
+  assert output.shape == (2, -(-25 // stride), -(-33 // stride), 5)
+  assert output.dtype == tf.float32
+  gradients = tape.gradient(value, model.trainable_variables)
+  names = variable_names(model)
+  assert len(names) == len(model.variables)
+  for name, gradient in zip(
+      (name for name, value in names.items() if value.trainable), gradients, strict=True):
+    assert gradient is not None and np.isfinite(gradient).all(), name
+  assert all(name.startswith(f'{BACKBONES[backbone]}/') for name in names)
+  assert any(is_head(name) for name in names)
+
+
+def test_initial_values_follow_from_name_and_seed_alone():
+  def values(head, seed):
+    model = build_model(small(head), seed=seed)
+    return {name: value.numpy() for name, value in variable_names(model).items()}
+  one, other, again = values('pspnet', 1), values('fcn', 1), values('pspnet', 2)
+  for name, value in other.items():
+    if not is_head(name):
+      np.testing.assert_array_equal(value, one[name])
+    if name.endswith('biases'):
+      assert not value.any()
+    if name.endswith('weights') and not is_head(name):
+      assert not np.array_equal(value, again[name])
+  kernel = values('deeplab', 0)['resnet_v1_50/fc1_c0/weights']
+  np.testing.assert_allclose(kernel.std(), np.sqrt(2 / np.prod(kernel.shape[:-1])), rtol=0.05)
+
+
+@pytest.mark.parametrize(
+    'precision, tolerance', [('mixed_bfloat16', 0.15), ('mixed_float16', 0.02)])
+def test_precision_is_of_the_convolutions_only(precision, tolerance):
+  config = small('deeplab_v3plus')
+  half, full = build_model(config, precision=precision), build_model(config)
+  assert {variable.dtype for variable in half.variables} == {'float32'}
+  x = image(25, 33)
+  expected = full(x, training=True)
+  output = half(x, training=True)
+  assert output.dtype == tf.float32
+  error = np.abs(output - expected).mean() / np.abs(expected).mean()
+  assert 0 < error < tolerance
+
+
+def test_compiled_and_with_sizes_known_only_when_run_it_is_the_same():
+  model = build_model(small('pspnet'))
+  x = image(25, 33)
+  expected = model(x, training=False)
+  call = tf.function(lambda x: model(x, training=False))
+  anything = call.get_concrete_function(tf.TensorSpec([None, None, None, 3]))
+  atol = 1e-5 * np.abs(expected).max()
+  np.testing.assert_allclose(anything(tf.constant(x)), expected, atol=atol)
+  compiled = tf.function(lambda x: model(x, training=False), jit_compile=True)
+  np.testing.assert_allclose(compiled(x), expected, atol=atol)
+
+
+def test_global_status_freezes_batch_norm_alone():
+  model = build_model(small('pspnet'), use_global_status=True)
+  before = [variable.numpy() for variable in model.variables]
+  assert not any('BatchNorm' in variable.path for variable in model.trainable_variables)
+  np.testing.assert_allclose(
+      model(image(9, 9), training=True), model(image(9, 9), training=False), atol=1e-5)
+  for variable, value in zip(model.variables, before, strict=True):
+    np.testing.assert_array_equal(variable, value)
+
+
+def test_decay_and_epsilon_reach_trunk_and_head():
+  model = build_model(small(
+      'pspnet', batch_norm_decay=0.5, head_batch_norm_decay=0.25, batch_norm_epsilon=0.125))
+  norms = [layer for layer in model.layers if layer.name.endswith('BatchNorm')]
+  assert {(is_head(layer.name.replace('.', '/')), layer.decay, layer.epsilon)
+          for layer in norms} == {(False, 0.5, 0.125), (True, 0.25, 0.125)}
