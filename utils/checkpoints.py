@@ -83,7 +83,7 @@ def open_archive(path):
     metadata = {}
     if shapes.pop(METADATA, None) is not None:
       metadata = json.loads(reader.get_tensor(METADATA))
-  except (tf.errors.OpError, ValueError, RuntimeError) as error:
+  except (tf.errors.OpError, ValueError, RuntimeError, IndexError) as error:
     raise ValueError(
         f'{path} is neither a TensorFlow checkpoint nor a Keras weight file, or it is damaged '
         f'({str(error).splitlines()[0]})') from error
@@ -91,7 +91,7 @@ def open_archive(path):
   def read(name):
     try:
       return reader.get_tensor(name)
-    except (tf.errors.OpError, RuntimeError) as error:
+    except (tf.errors.OpError, RuntimeError, IndexError) as error:  # IndexError: the file is cut
       raise OSError(f'{path}: {name} cannot be read, the file is damaged or incomplete '
                     f'({str(error).splitlines()[0]})') from error
   return Archive(path, sorted(shapes.items()), read, _kind(shapes, metadata), metadata)
@@ -118,11 +118,15 @@ def _open_keras(path):
   places = {}
 
   def visit(place, item):
-    if not isinstance(item, h5py.Dataset) or item.shape is None:
+    if not isinstance(item, h5py.Dataset) or item.shape is None or place.startswith('optimizer/'):
       return
     folder, _, part = place.rpartition('/')
     group = item.parent
-    if folder.endswith('/vars') and 'name' in group.attrs:  # Keras 3: the layer's name is stored
+    if folder.endswith('/vars'):  # Keras 3: the layer's name is an attribute
+      if 'name' not in group.attrs:
+        raise ValueError(f'{path} is a Keras weight file with no names of layers, as the first '
+                         'releases of Keras 3 wrote them: load it with a newer one and save the '
+                         'weights again')
       parts = _KERAS_PARTS.get(len(group), ())
       part = parts[int(part)] if int(part) < len(parts) else part
       layer = group.attrs['name']
@@ -211,7 +215,13 @@ def latest(directory):
 
 
 def update_state(directory, prefix, keep):
-  """Names `prefix` as the newest checkpoint of a folder and removes all but the `keep` newest."""
+  """Names `prefix` as the newest checkpoint of a folder and removes all others but the `keep` newest.
+
+  Args:
+    directory: folder of checkpoints `model.ckpt-N`.
+    prefix: one of them.
+    keep: int > 0; the largest N count as the newest.
+  """
   directory = pathlib.Path(directory)
   numbered = {}
   for index in directory.glob('model.ckpt-*.index'):
@@ -219,11 +229,12 @@ def update_state(directory, prefix, keep):
     if match:
       numbered[int(match.group(1))] = index.name.removesuffix('.index')
   names = [numbered[number] for number in sorted(numbered)]
-  kept = names[-keep:]
-  lines = [f'model_checkpoint_path: "{pathlib.Path(prefix).name}"']
+  newest = pathlib.Path(prefix).name
+  kept = [name for name in names if name in names[-keep:] or name == newest]
+  lines = [f'model_checkpoint_path: "{newest}"']
   lines += [f'all_model_checkpoint_paths: "{name}"' for name in kept]
   with replacing(directory / STATE, 'w') as file:
     file.write('\n'.join(lines) + '\n')
-  for name in names[:-keep]:
+  for name in set(names) - set(kept):
     for part in directory.glob(f'{name}.*'):
       part.unlink()
