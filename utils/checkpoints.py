@@ -215,7 +215,7 @@ def latest(directory):
 
 
 def update_state(directory, prefix, keep):
-  """Names `prefix` as the newest checkpoint of a folder and removes all others but the `keep` newest.
+  """Names `prefix` as the newest checkpoint of a folder; removes all others but the `keep` newest.
 
   Args:
     directory: folder of checkpoints `model.ckpt-N`.
