@@ -73,7 +73,7 @@ def mobilenet_v2(images, options, *, output_stride=8, width=1.0, padding='explic
         x = relu6(pointwise(x, expansion * filters_in, f'{prefix}_expand'))
       x = depthwise(x, f'{prefix}_depthwise', stride, dilation)
       x = pointwise(x, channels(filters), f'{prefix}_project')
-      if stride == 1 and unit > 0:
+      if (unit > 0 or first_stride == 1) and filters_in == x.shape[-1]:
         x = keras.layers.Add(dtype=options.dtype)([inputs, x])
       index += 1
       if reduction == 4 and unit == units - 1:

@@ -83,3 +83,13 @@ def test_width_rounds_channels_as_keras_does():
       input_shape=(32, 32, 3), alpha=0.5, include_top=False, weights=None)
   assert ours.output['output'].shape[-1] == theirs.get_layer('block_16_project').output.shape[-1]
   assert ours.output['low_level'].shape[-1] == theirs.get_layer('block_2_project').output.shape[-1]
+
+
+@pytest.mark.parametrize('width', [0.25, 1.0])
+def test_units_are_residual_where_keras_ones_are(width):
+  # At a quarter of the width the first unit keeps the number of channels.
+  theirs = keras.applications.MobileNetV2(
+      input_shape=(32, 32, 3), alpha=width, include_top=False, weights=None)
+  counts = [sum(isinstance(layer, keras.layers.Add) for layer in model.layers)
+            for model in (network(width=width), theirs)]
+  assert counts[0] == counts[1] == (11 if width < 0.3 else 10)

@@ -48,8 +48,6 @@ def _abbreviated(names, count=8):
 # Per-channel means of Keras Applications' ResNets ('caffe' preprocessing), here in RGB order.
 KERAS_RESNET_MEAN_RGB = (123.68, 116.779, 103.939)
 KERAS_RESNET_EPSILON = 1.001e-5
-# Layers of Keras Applications' networks beyond the trunks.
-KERAS_CLASSIFIER = re.compile(r'(predictions|probs|fc1000|Conv_1|Conv_1_bn)/')
 _KERAS_UNIT = re.compile(r'conv([2-5])_block(\d+)_([0-3])_(conv|bn)')
 _UNIT_LAYERS = ('shortcut', 'conv1', 'conv2', 'conv3')
 

@@ -11,7 +11,7 @@ from utils.configuration import from_dict
 # What a training checkpoint holds beside the network, in ours and in the original's.
 _OF_TRAINING = re.compile(
     r'.*/Momentum$|^state/|^loss_scale/|^memory_(labels_)?\d+$|^global_step$|^mean_rgb$')
-# Arrays of a ResNet's trunk in a TensorFlow checkpoint.
+# Arrays of a ResNet's trunk.
 _OF_TRUNK = re.compile(r'.*/bottleneck_v1/')
 # Fields that belong to the head, which a network need not take from the file.
 _HEAD_FIELDS = ('output_dim', 'head_dim', 'head_batch_norm_decay')
@@ -95,7 +95,7 @@ def restore_model(model, path, *, restore_head=True):
       raise ValueError(
           f'{len(missing)} of its {len(trunk)} variables of the trunk are missing there, '
           f'{missing[0]} for one')
-    surplus = _surplus(archive, there - {names(name) if names else name for name in variables})
+    surplus = _surplus(there - {names(name) if names else name for name in variables})
     if surplus:
       raise ValueError(f'it has {len(surplus)} arrays of a deeper trunk, {surplus[0]} for one')
     report = pretrained.assign(variables, arrays, names, () if restore_head else head)
@@ -120,9 +120,7 @@ def _source(archive, variables):
   return archive, None
 
 
-def _surplus(archive, names):
+def _surplus(names):
   """Those of the unused arrays that belong to a trunk: the file is of a deeper network."""
-  if archive.kind == 'keras':
-    return sorted(name for name in names if not pretrained.KERAS_CLASSIFIER.match(name))
   return sorted(
       name for name in names if _OF_TRUNK.match(name) and not _OF_TRAINING.match(name))
