@@ -14,7 +14,7 @@ _OF_TRAINING = re.compile(
 # Arrays of a ResNet's trunk.
 _OF_TRUNK = re.compile(r'.*/bottleneck_v1/')
 # Fields that belong to the head, which a network need not take from the file.
-_HEAD_FIELDS = ('output_dim', 'head_dim', 'head_batch_norm_decay')
+_HEAD_FIELDS = ('name', 'output_dim', 'head_dim', 'head_batch_norm_decay')
 
 
 def config_for(path, config, explicit=(), *, restore_head=True):
@@ -24,8 +24,8 @@ def config_for(path, config, explicit=(), *, restore_head=True):
     path: what `--restore_from` names.
     config: `ModelConfig` from flags.
     explicit: names of fields that the user gave.
-    restore_head: False where the file's head is not used (`--not_restore_classifier`): head, its
-      width and output_dim are then those of `config`.
+    restore_head: False where the file's head is not used (`--not_restore_classifier`): explicit
+      fields may then ask for another head, width of it or output_dim.
 
   Returns:
     `ModelConfig`: the file's own where it carries one (a checkpoint of this project); otherwise
@@ -53,11 +53,14 @@ def _stored_config(archive, config, explicit, restore_head):
                      'is missing: it was not written by this project')
   stored = from_dict(ModelConfig, archive.metadata['model'])
   if not restore_head:
-    backbone, wanted = stored.parts()[1], config.parts()[1]
-    if backbone != wanted:
-      raise ValueError(f'{archive.path}: {archive.describe()}; its backbone is {backbone}, that of '
-                       f'--model {config.name} is {wanted}')
-    head = {name: getattr(config, name) for name in ('name', *_HEAD_FIELDS)}
+    head = {name: getattr(config, name) for name in _HEAD_FIELDS if name in explicit}
+    if 'name' in head:
+      (new, wanted), (old, backbone) = config.parts(), stored.parts()
+      if backbone != wanted:
+        raise ValueError(f'{archive.path}: {archive.describe()}; its backbone is {backbone}, that '
+                         f'of --model {config.name} is {wanted}')
+      if new != old:
+        head.setdefault('head_dim', None)
     stored = dataclasses.replace(stored, **head)
   wrong = [f'--{name} {getattr(config, name)} where the checkpoint has {getattr(stored, name)}'
            for name in explicit if getattr(config, name) != getattr(stored, name)]

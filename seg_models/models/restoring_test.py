@@ -106,7 +106,7 @@ def test_without_its_head_a_checkpoint_goes_below_another_one(tmp_path, arrays):
   assert_values(model, {name: before[name] for name in head})
   assert set(report.left) == head and set(report.loaded) == set(trunk_of(arrays))
   assert config_for(path, ModelConfig(), restore_head=False) == CONFIG
-  with pytest.raises(ValueError, match='its backbone is resnet50, that of --model pspnet_resnet101'):
+  with pytest.raises(ValueError, match='backbone is resnet50, that of --model pspnet_resnet101'):
     config_for(path, ModelConfig(), ('name',), restore_head=False)
 
 
@@ -255,7 +255,7 @@ def test_a_keras_file_of_another_network_is_refused(tmp_path, config):
 
 
 def test_a_damaged_file_is_told(tmp_path, arrays, model):
-  path = save_ours(tmp_path / 'a', arrays)
+  path = save_v2(tmp_path / 'a', arrays)
   with open(f'{path}.data-00000-of-00001', 'r+b') as file:
     file.truncate(1000)
   before = values(model)
