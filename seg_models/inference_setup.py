@@ -5,7 +5,7 @@ import dataclasses
 from seg_models.datasets import Dataset, dataset_for
 from seg_models.embedding import DenseNetwork
 from seg_models.image_reader import read_list
-from seg_models.models import ModelConfig, build_model
+from seg_models.models import ModelConfig, build_model, output_stride_of
 from seg_models.models.restoring import config_for, restore_model
 from seg_models.windows import Windows
 from utils import checkpoints, resuming
@@ -157,7 +157,7 @@ def load_network(data, network, method):
       'windows': windows and dataclasses.asdict(windows),
       'dataset': dataset.name, 'num_classes': dataset.num_classes}
   return Network(
-      DenseNetwork(model, config.output_stride, windows), config.output_dim, dataset,
+      DenseNetwork(model, output_stride_of(config), windows), config.output_dim, dataset,
       metadata.get('method_config', {}), settings, report.summary())
 
 
