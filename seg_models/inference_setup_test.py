@@ -94,19 +94,6 @@ def test_a_network_is_what_its_checkpoint_holds(arrays, tmp_path):
       SegmentConfig(location_weight=2.0), network).location_weight == 2.0
 
 
-def test_a_head_of_its_own_stride_is_upsampled_by_it(tmp_path):
-  config = dataclasses.replace(CONFIG, name='deeplab_v3plus_resnet50', head_dim=4)
-  model = build_model(config)
-  values = {name: variable.numpy() for name, variable in variable_names(model).items()}
-  checkpoints.save(str(tmp_path / 'a'), values, {'model': dataclasses.asdict(config)})
-  network = inference_setup.load_network(
-      DataConfig(), NetworkConfig(restore_from=str(tmp_path / 'a')), 'segsort')
-  image = np.random.default_rng(0).normal(0, 50, [1, 17, 24, 3]).astype(np.float32)
-  expected = model(image, training=False)
-  np.testing.assert_allclose(
-      network.dense(image)[:, ::4, ::4], expected, atol=1e-4 * np.abs(expected).max())
-
-
 def test_other_weights_are_another_network_and_the_same_weights_the_same(arrays, tmp_path):
   def settings(name, values):
     return inference_setup.load_network(
