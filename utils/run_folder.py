@@ -11,7 +11,7 @@ import time
 import numpy as np
 import tensorflow as tf
 
-from utils.files import replacing, write_json
+from utils.files import read_json, replacing, write_json
 
 
 def _git(*arguments):
@@ -108,7 +108,7 @@ def claim(directory, config, *, ignore=()):
   config = json.loads(json.dumps(config))
   starts = []
   if path.exists():
-    old = json.loads(path.read_text(encoding='utf-8'))
+    old = read_json(path)
     starts = old['starts']
     differences = [
         f'{name}: {old["config"].get(name)!r} there, {config.get(name)!r} now'

@@ -46,10 +46,14 @@ def main(arguments=None):
   for entry in tqdm.tqdm(entries, unit='image'):
     has_truth = bool(entry.mask) and os.path.exists(entry.mask)
     example = load_example(entry, dataset, need_mask=has_truth)
+    path = folder / 'neighbours' / f'{entry.id}.json'
+    record = read_json(path)
+    if record['classes'] != list(dataset.classes):
+      raise ValueError(f'{path} is of the classes {", ".join(record["classes"])}: give the '
+                       '--dataset or --num_classes of the inference')
     sheet = explanation_sheet(
         example.image, example.label, read_mask(folder / 'gray' / f'{entry.id}.png'),
-        read_json(folder / 'neighbours' / f'{entry.id}.json'), dataset, args.data_dir,
-        rows=args.rows, neighbours=args.neighbours)
+        record['segments'], dataset, args.data_dir, rows=args.rows, neighbours=args.neighbours)
     write_png(folder / 'explained' / f'{entry.id}.png', sheet)
   print(f'{len(entries)} pictures in {folder}/explained')
   return 0
