@@ -32,7 +32,7 @@ train() {
   "$PYTHON" "pyscripts/train/$script" --snapshot_dir "$directory" --restore_from "$BACKBONE" \
     --data_dir "$HALF" --data_list "$HALF/train.txt" --dataset camvid --num_classes 11 --cache \
     --model "$MODEL" --batch_size "$BATCH_SIZE" --input_size "$INPUT_SIZE" --num_steps "$NUM_STEPS" \
-    --learning_rate "$LEARNING_RATE" --random_mirror --random_scale --random_crop --seed "$SEED" "$@"
+    --learning_rate "$LEARNING_RATE" --batch_norm_decay 0.99 --random_mirror --random_scale --random_crop --seed "$SEED" "$@"
 }
 
 # score DIRECTORY: the table of one folder of predictions
