@@ -1,6 +1,7 @@
 """A training run put together: data, network, method and loop, from frozen configurations."""
 
 import dataclasses
+import hashlib
 import pathlib
 
 import numpy as np
@@ -56,7 +57,7 @@ class RunConfig:
   snapshot_dir: str = option('', 'folder of the run: checkpoints, config.json, metrics, events')
   resume: bool | None = option(
       None, 'go on in snapshot_dir; default: if it holds checkpoints')
-  num_gpu: int = option(1, 'replicas, each on a GPU of its own')
+  num_gpu: int = option(1, 'replicas, each on a GPU of its own; as many as divide --batch_size')
 
 
 CONFIGS = (DataConfig, NetworkConfig, AugmentationConfig, training.TrainingConfig, RunConfig)
@@ -74,8 +75,14 @@ def train_from_arguments(method_name, namespace, defaults=None):
   return train(method_name, *configs)
 
 
-def _model_config(network, output_dim):
-  """The network by flags, and by the file that it is restored from where there are none."""
+def _model_config(network, output_dim, newest=None):
+  """The network by flags, and by the file that it is restored from where there are none.
+
+  A run that is resumed has the network of its own newest checkpoint: the file that it started from
+  need not be there any more.
+  """
+  if newest is not None:
+    return config_for(newest, ModelConfig())
   flags = {
       'name': network.model, 'output_dim': output_dim, 'output_stride': network.output_stride,
       'width': network.width, 'blocks': network.blocks, 'head_dim': network.head_dim}
@@ -91,8 +98,13 @@ def _model_config(network, output_dim):
   return dataclasses.replace(config, batch_norm_decay=decay, head_batch_norm_decay=decay)
 
 
-def _first_step(run, data, network, augmentation, loop, method_config, method_name):
-  """Decides between a new run and one to be resumed, before anything long; claims the folder."""
+def _claim_folder(run, data, network, augmentation, loop, method_config, method_name, replicas,
+                  entries):
+  """Decides between a new run and one to be resumed, before anything long; claims the folder.
+
+  Returns:
+    The prefix of the newest checkpoint, None for a new run.
+  """
   if not run.snapshot_dir:
     raise ValueError('--snapshot_dir is missing: name the folder for checkpoints and logs')
   newest = checkpoints.latest(run.snapshot_dir)
@@ -105,10 +117,14 @@ def _first_step(run, data, network, augmentation, loop, method_config, method_na
   if newest is None:
     # A run that died before its first checkpoint left nothing that is worth guarding.
     (pathlib.Path(run.snapshot_dir) / 'config.json').unlink(missing_ok=True)
-  config = {'method': method_name, 'replicas': run.num_gpu}
+  config = {'method': method_name, 'replicas': replicas}
   for part in (data, network, augmentation, loop, method_config):
     config.update(dataclasses.asdict(part))
-  run_folder.claim(run.snapshot_dir, config, ignore=(*training.FREE_FIELDS, 'cache'))
+  # Files may move between two starts; what they are may not change.
+  config['images'] = hashlib.sha256('\n'.join(entry.id for entry in entries).encode()).hexdigest()
+  run_folder.claim(
+      run.snapshot_dir, config,
+      ignore=(*training.FREE_FIELDS, 'cache', 'data_dir', 'data_list', 'restore_from'))
   return newest
 
 
@@ -123,23 +139,22 @@ def train(method_name, data, network, augmentation, loop, run, method_config):
       checkpoint; before any training.
     utils.training.NonFiniteError: the loss or a gradient became infinite or NaN.
   """
-  training.use_devices(run.num_gpu)
+  replicas = training.usable_replicas(run.num_gpu, loop.batch_size)
+  training.use_devices(replicas)
   dataset = dataset_for(data.dataset, data.num_classes, data.ignore_label)
   if not data.data_list:
     raise ValueError('--data_list is missing: a text file with lines `image mask`')
   entries = read_list(data.data_list, data.data_dir)
-  if loop.batch_size % run.num_gpu:
-    raise ValueError(
-        f'--batch_size {loop.batch_size} cannot be divided among {run.num_gpu} replicas')
   method_class = METHODS[method_name]
+  newest = _claim_folder(
+      run, data, network, augmentation, loop, method_config, method_name, replicas, entries)
   model_config = _model_config(
-      network, method_class.output_dim(dataset.num_classes, network.embedding_dim))
-  newest = _first_step(run, data, network, augmentation, loop, method_config, method_name)
+      network, method_class.output_dim(dataset.num_classes, network.embedding_dim), newest)
 
-  strategy = training.make_strategy(run.num_gpu)
+  strategy = training.make_strategy(replicas)
   with strategy.scope():
     model = build_model(
-        model_config, synchronized=run.num_gpu > 1, use_global_status=network.use_global_status,
+        model_config, synchronized=replicas > 1, use_global_status=network.use_global_status,
         precision=loop.precision, seed=loop.seed)
   variables = variable_names(model)
   if network.restore_from and newest is None:
@@ -177,8 +192,9 @@ def train(method_name, data, network, augmentation, loop, run, method_config):
     return training_batches(
         entries, dataset, augmentation, loop.batch_size, loop.seed, first, cache=data.cache)
 
-  folder = run_folder.RunFolder(run.snapshot_dir, first_step)
-  saved, signal = trainer.run(make_batches, folder, first_step)
+  with run_folder.lock(run.snapshot_dir):
+    folder = run_folder.RunFolder(run.snapshot_dir, first_step)
+    saved, signal = trainer.run(make_batches, folder, first_step)
   if signal:
     print(f'{signal}: stopped after saving {saved}; the same command goes on from there.')
     return 130

@@ -1,6 +1,8 @@
 """The folder of a run explains itself: configuration, versions, metrics, TensorBoard events."""
 
+import contextlib
 import json
+import math
 import pathlib
 import platform
 import socket
@@ -41,6 +43,30 @@ def environment():
   }
 
 
+@contextlib.contextmanager
+def lock(directory):
+  """Keeps a second process out of a run's folder; released by the system when the process dies.
+
+  Raises:
+    OSError: another process trains there.
+  """
+  try:
+    import fcntl
+  except ImportError:  # no POSIX: nothing keeps two runs apart
+    yield
+    return
+  path = pathlib.Path(directory) / '.lock'
+  path.parent.mkdir(parents=True, exist_ok=True)
+  with open(path, 'w') as file:
+    try:
+      fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+      raise OSError(
+          f'{directory}: another process trains there; wait for it, or name another '
+          '--snapshot_dir') from error
+    yield
+
+
 class RunFolder:
   """Metrics and pictures of one run, which may be interrupted and resumed.
 
@@ -69,13 +95,14 @@ class RunFolder:
 
   def scalars(self, step, values):
     """Appends one line to metrics.jsonl and one point for each scalar to TensorBoard."""
-    record = {'step': int(step), **{name: float(value) for name, value in values.items()}}
+    values = {name: float(value) for name, value in values.items()}
+    # A float16 gradient may overflow; JSON has no infinity.
+    finite = {name: value if math.isfinite(value) else None for name, value in values.items()}
     with open(self._metrics, 'a', encoding='utf-8') as file:
-      file.write(json.dumps(record) + '\n')
+      file.write(json.dumps({'step': int(step), **finite}, allow_nan=False) + '\n')
     with self._writer.as_default():
-      for name, value in record.items():
-        if name != 'step':
-          tf.summary.scalar(name, value, step=step)
+      for name, value in values.items():
+        tf.summary.scalar(name, value, step=step)
 
   def images(self, step, images):
     """Writes pictures, name -> uint8 [N, H, W, 3], to TensorBoard."""

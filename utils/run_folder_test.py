@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from utils.run_folder import RunFolder, claim
+from utils.run_folder import RunFolder, claim, lock
 
 
 def steps(directory):
@@ -33,6 +33,22 @@ def test_resuming_drops_what_will_be_done_again_and_a_torn_line(tmp_path):
     file.write('{"step": 5, "lo')
   RunFolder(tmp_path, first_step=3).close()
   assert steps(tmp_path) == [0, 1, 2]
+
+
+def test_what_is_not_finite_is_null_in_json(tmp_path):
+  folder = RunFolder(tmp_path)
+  folder.scalars(0, {'gradient_norm': float('inf')})
+  folder.close()
+  assert json.loads((tmp_path / 'metrics.jsonl').read_text())['gradient_norm'] is None
+
+
+def test_a_folder_has_one_run_at_a_time(tmp_path):
+  with lock(tmp_path):
+    with pytest.raises(OSError, match='another process trains there'):
+      with lock(tmp_path):
+        pass
+  with lock(tmp_path):
+    pass
 
 
 def test_claim_records_every_start(tmp_path):

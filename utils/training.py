@@ -42,6 +42,8 @@ class TrainingConfig:
                  'keep_checkpoints'):
       if getattr(self, name) < 1:
         raise ValueError(f'--{name} {getattr(self, name)}: must be at least 1')
+    if not 0 <= self.seed < 2 ** 31:
+      raise ValueError(f'--seed {self.seed}: must be from 0 to {2 ** 31 - 1}')
     if not self.learning_rate > 0:
       raise ValueError(f'--learning_rate {self.learning_rate}: must be above 0')
 
@@ -128,7 +130,13 @@ class Trainer:
     with Interruption() as interruption, progress, contextlib.closing(folder):
       for step in range(first_step, config.num_steps):
         begin = time.perf_counter()
-        group = [next(batches) for _ in range(config.iter_size)]
+        try:
+          group = [next(batches) for _ in range(config.iter_size)]
+        except Exception:
+          # A faulty file ends the run, but not what was learned before it was met.
+          if step > first_step:
+            progress.write(f'saved {self.save(step - 1)} before the error')
+          raise
         waited = time.perf_counter() - begin
         metrics = {
             name: float(value) for name, value in self.train_step(group, step).items()}
@@ -182,6 +190,20 @@ class Trainer:
 
 
 @functools.cache
+def usable_replicas(num_gpu, batch_size):
+  """The greatest number of replicas up to `num_gpu` that divides the batch; says so if it is less.
+
+  The original's recipe has 5 GPUs for batches of 16: 4 for the network, one for the loss.
+  """
+  if num_gpu < 1:
+    raise ValueError(f'--num_gpu {num_gpu}: must be at least 1')
+  replicas = max(count for count in range(1, num_gpu + 1) if batch_size % count == 0)
+  if replicas < num_gpu:
+    print(f'{replicas} of {num_gpu} GPUs are used, for --batch_size {batch_size} cannot be divided '
+          f'among {num_gpu}')
+  return replicas
+
+
 def make_strategy(num_replicas):
   """One device, or MirroredStrategy over `num_replicas` GPUs (or logical CPU devices without GPUs).
 
@@ -208,7 +230,7 @@ def use_devices(num_replicas):
   gpus = tf.config.list_physical_devices('GPU')
   for gpu in gpus:
     tf.config.experimental.set_memory_growth(gpu, True)
-  if not gpus and num_replicas > 1:
-    cpu = tf.config.list_physical_devices('CPU')[0]
+  cpu = tf.config.list_physical_devices('CPU')[0]
+  if not gpus and num_replicas > 1 and not tf.config.get_logical_device_configuration(cpu):
     tf.config.set_logical_device_configuration(
         cpu, [tf.config.LogicalDeviceConfiguration()] * num_replicas)

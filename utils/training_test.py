@@ -108,6 +108,27 @@ def test_impossible_settings_are_refused_by_flag(values):
     TrainingConfig(**values)
 
 
+def test_replicas_divide_the_batch(capsys):
+  assert training.usable_replicas(5, 16) == 4
+  assert '4 of 5 GPUs' in capsys.readouterr().out
+  assert training.usable_replicas(2, 8) == 2
+  assert training.usable_replicas(2, 1) == 1
+  with pytest.raises(ValueError, match='--num_gpu 0'):
+    training.usable_replicas(0, 8)
+
+
+def test_an_error_in_the_data_keeps_what_was_learned(tmp_path):
+  def failing(first):
+    for index, batch in enumerate(batches(first)):
+      if index == 4:
+        raise ValueError('image4 is truncated')
+      yield batch
+  _, trainer = make(tmp_path, save_pred_every=100)
+  with pytest.raises(ValueError, match='image4'):
+    trainer.run(failing, RunFolder(tmp_path))
+  assert checkpoints.latest(tmp_path).name == 'model.ckpt-3'
+
+
 def test_too_few_devices():
   with pytest.raises(ValueError, match='--num_gpu 9: only 2 CPU'):
     training.make_strategy(9)

@@ -1,5 +1,6 @@
 """The training scripts as a user runs them: the original's flags, interruption, faults."""
 
+import importlib
 import json
 import os
 import pathlib
@@ -103,85 +104,98 @@ def test_ctrl_c_saves_and_says_so(data, tmp_path):
   assert checkpoints.latest(tmp_path) is not None
 
 
+def main_of(script):
+  """The main function of a script."""
+  sys.path.insert(0, str(ROOT / 'pyscripts/train'))  # as Python does for a script
+  try:
+    return importlib.import_module(pathlib.Path(script).stem).main
+  finally:
+    sys.path.pop(0)
+
+
+def call(script, data, snapshot, *flags):
+  """Runs a script in this process; returns its status."""
+  return main_of(script)(command(script, data, snapshot, *flags)[2:])
+
+
+def error_of(script, data, snapshot, *flags):
+  """The message of the error that a script ends in."""
+  with pytest.raises((ValueError, OSError)) as error:
+    call(script, data, snapshot, *flags)
+  return str(error.value)
+
+
 @pytest.mark.slow
-def test_the_originals_command_lines(data, tmp_path):
-  """train_segsort.sh's flags, at the original's network and defaults but for size and steps."""
-  flags = [
-      '--restore_from', '', '--random_mirror', '--random_scale', '--random_crop',
-      '--num_steps', '3', '--save_pred_every', '2', '--update_tb_every', '50',
-      '--not_restore_classifier', '--batch_size', '2', '--input_size', '48,48', '--num_classes',
-      '21', '--ignore_label', '255', '--weight_decay', '5e-4', '--power', '0.9', '--momentum',
-      '0.9', '--learning_rate', '2e-3', '--iter_size', '1', '--is_training', '--embedding_dim',
-      '32', '--concentration', '10', '--num_clusters', '5', '--kmeans_iterations', '10',
-      '--num_banks', '2', '--random_seed', '1234', *SMALL]
-  result = run('train_segsort.py', data, tmp_path / 'one', *flags)
-  assert result.returncode == 0, result.stderr
+def test_the_originals_command_lines(data, tmp_path, capsys):
+  """The flags of train_segsort.sh and train_segsort_mgpu.sh, but for network, size and steps."""
+  common = [
+      '--random_mirror', '--random_scale', '--random_crop', '--num_steps', '3',
+      '--save_pred_every', '2', '--update_tb_every', '50', '--not_restore_classifier',
+      '--batch_size', '2', '--input_size', '48,48', '--num_classes', '21', '--ignore_label', '255',
+      '--weight_decay', '5e-4', '--power', '0.9', '--momentum', '0.9', '--learning_rate', '2e-3',
+      '--iter_size', '1', '--is_training', '--random_seed', '1234', *SMALL]
+  segsort = [*common, '--embedding_dim', '32', '--concentration', '10', '--num_clusters', '5',
+             '--kmeans_iterations', '10', '--num_banks', '2']
+  assert call('train_segsort.py', data, tmp_path / 'one', '--restore_from', '', *segsort) == 0
   assert {path.name for path in (tmp_path / 'one').glob('model.ckpt-*.index')} == {
       'model.ckpt-2.index'}
-  stage2 = [*flags, '--restore_from', str(tmp_path / 'one/model.ckpt-2'), '--num_gpu', '2']
-  result = run('train_segsort_mgpu.py', data, tmp_path / 'two', *stage2)
-  assert result.returncode == 0, result.stderr
-  assert 'left as initialised on request' in result.stdout
-  softmax = [flag for flag in flags]
-  for name in ('--concentration', '--num_clusters', '--kmeans_iterations', '--num_banks'):
-    del softmax[softmax.index(name):softmax.index(name) + 2]
-  result = run('train_softmax.py', data, tmp_path / 'three', *softmax)
-  assert result.returncode == 0, result.stderr
-
-
-def main_error(script, data, snapshot, *flags):
-  """Runs a script in this process and returns the error that it ends in."""
-  import importlib.util
-  path = ROOT / 'pyscripts/train' / script
-  spec = importlib.util.spec_from_file_location(path.stem, path)
-  module = importlib.util.module_from_spec(spec)
-  spec.loader.exec_module(module)
-  arguments = command(script, data, snapshot, *flags)[2:]
-  with pytest.raises((ValueError, OSError)) as error:
-    module.main(arguments=arguments)
-  return str(error.value)
+  capsys.readouterr()
+  stage2 = [*segsort, '--restore_from', str(tmp_path / 'one/model.ckpt-2'), '--num_gpu', '5']
+  assert call('train_segsort_mgpu.py', data, tmp_path / 'two', *stage2) == 0
+  printed = capsys.readouterr().out
+  assert '2 of 5 GPUs are used' in printed
+  assert 'left as initialised on request' in printed
+  assert call('train_softmax.py', data, tmp_path / 'three', *common) == 0
 
 
 @pytest.mark.parametrize('flags, message', [
     (['--model', 'pspnet_resnet17'], 'pspnet_resnet17'),
-    (['--batch_size', '3', '--num_gpu', '2'], 'cannot be divided among 2'),
+    (['--num_gpu', '0'], '--num_gpu 0'),
     (['--restore_from', 'nowhere/model.ckpt-1'], 'nowhere/model.ckpt-1'),
     (['--resume'], 'holds no checkpoint'),
+    (['--seed', '-1'], '--seed -1'),
 ])
 def test_wrong_flags_are_named_before_training(data, tmp_path, flags, message):
-  assert message in main_error('train_segsort.py', data, tmp_path, *SMALL, *RECIPE, *flags)
+  assert message in error_of('train_segsort.py', data, tmp_path, *SMALL, *RECIPE, *flags)
 
 
 def test_missing_files_are_all_listed_before_training(data, tmp_path):
   broken = tmp_path / 'broken.txt'
   broken.write_text('image0.jpg mask0.png\nno1.jpg mask1.png\nimage2.jpg no2.png\n')
-  message = main_error(
+  message = error_of(
       'train_segsort.py', data, tmp_path / 'run', *SMALL, *RECIPE, '--data_list', str(broken))
   assert 'no1.jpg' in message and 'no2.png' in message and 'image0.jpg' not in message
 
 
-def test_a_label_out_of_range_names_file_and_value(data, tmp_path):
+@pytest.mark.slow
+def test_a_faulty_mask_is_named_and_what_was_learned_is_saved(data, tmp_path):
   mask = np.zeros([40, 56], np.uint8)
   mask[3, 3] = 200
-  Image.fromarray(mask).save(tmp_path / 'mask.png')
-  (tmp_path / 'list.txt').write_text(f'{data}/image0.jpg {tmp_path}/mask.png\n' * 1)
-  message = main_error(
-      'train_segsort.py', tmp_path, tmp_path / 'run', *SMALL, *RECIPE, '--data_dir', '')
-  assert 'mask.png' in message and '200' in message
-  assert checkpoints.latest(tmp_path / 'run') is None
+  Image.fromarray(mask).save(tmp_path / 'bad.png')
+  good = [f'{data}/image{index}.jpg {data}/mask{index}.png\n' for index in range(6)]
+  (tmp_path / 'list.txt').write_text(''.join(good) + f'{data}/image0.jpg {tmp_path}/bad.png\n')
+  message = error_of(
+      'train_segsort.py', tmp_path, tmp_path / 'run', *SMALL, *RECIPE, '--data_dir', '',
+      '--batch_size', '1', '--num_steps', '50', '--seed', '2')
+  assert 'bad.png' in message and '200' in message
+  steps = [json.loads(line)['step']
+           for line in (tmp_path / 'run/metrics.jsonl').read_text().splitlines()]
+  newest = checkpoints.latest(tmp_path / 'run')
+  assert steps and newest is not None
+  assert int(newest.name.rpartition('-')[2]) >= steps[-1]
 
 
-def test_an_all_void_image_trains_and_a_folder_is_not_taken_twice(data, tmp_path):
+@pytest.mark.slow
+def test_an_all_void_image_trains_and_a_folder_is_not_taken_twice(data, tmp_path, capsys):
   Image.fromarray(np.full([40, 56], 255, np.uint8)).save(tmp_path / 'void.png')
   (tmp_path / 'list.txt').write_text(f'{data}/image0.jpg {tmp_path}/void.png\n')
   flags = [*SMALL, *RECIPE, '--data_dir', '', '--num_steps', '2']
-  result = run('train_segsort.py', tmp_path, tmp_path / 'run', *flags)
-  assert result.returncode == 0, result.stderr
+  assert call('train_segsort.py', tmp_path, tmp_path / 'run', *flags) == 0
   lines = (tmp_path / 'run/metrics.jsonl').read_text().splitlines()
   assert json.loads(lines[-1])['loss'] == 0
-  done = run('train_segsort.py', tmp_path, tmp_path / 'run', *flags)
-  assert 'nothing to do' in done.stdout
-  message = main_error('train_segsort.py', tmp_path, tmp_path / 'run', *flags, '--power', '0.5')
+  assert call('train_segsort.py', tmp_path, tmp_path / 'run', *flags) == 0
+  assert 'nothing to do' in capsys.readouterr().out
+  message = error_of('train_segsort.py', tmp_path, tmp_path / 'run', *flags, '--power', '0.5')
   assert 'power: 0.9 there, 0.5 now' in message
-  assert '--no-resume' in main_error(
+  assert '--no-resume' in error_of(
       'train_segsort.py', tmp_path, tmp_path / 'run', *flags, '--no-resume')

@@ -15,10 +15,11 @@ from seg_models import experiment  # noqa: E402
 from utils.command_line import run  # noqa: E402
 
 
-def main(method='segsort', description=__doc__, defaults=None, arguments=None):
+def main(arguments=None, method='segsort', description=__doc__, defaults=None):
   """Parses the command line (or `arguments`), trains, and returns the exit status."""
   parser = argparse.ArgumentParser(
-      description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+      description=description, formatter_class=argparse.RawDescriptionHelpFormatter,
+      allow_abbrev=False)
   experiment.add_training_arguments(parser, method, defaults)
   return experiment.train_from_arguments(method, parser.parse_args(arguments), defaults)
 
