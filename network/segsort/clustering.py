@@ -7,6 +7,9 @@ import tensorflow as tf
 
 from network.segsort.prototypes import l2_normalize
 
+# Their similarities to all clusters are held together: few enough to stay in the processor's cache.
+PIXELS_AT_ONCE = 8192
+
 
 def grid_labels(height, width, num_y, num_x):
   """Initial labels of a regular grid of cells over an image.
@@ -67,11 +70,39 @@ def clustering_features(embedding, location, location_weight=1.0):
     float32 [..., D + 2] of unit length.
 
   Deviates from the original: it measures the place in four ways, of the padded canvas, the window
-    or
-  the image; here it is the place in the original image everywhere.
+  or the image; here it is the place in the original image everywhere.
   """
   location = location_weight * tf.cast(location, tf.float32)
   return l2_normalize(tf.concat([tf.cast(embedding, tf.float32), location], axis=-1))
+
+
+def _nearest(features, centres, empty):
+  """Numbers of the centres [B, K, F] nearest to [B, N, F], `empty` [B, 1, K] ones left out."""
+  similarity = tf.matmul(features, centres, transpose_b=True)
+  return tf.argmax(tf.where(empty, -float('inf'), similarity), axis=-1, output_type=tf.int32)
+
+
+def _nearest_in_chunks(features, centres, empty):
+  """`_nearest`, in memory for `PIXELS_AT_ONCE` pixels of each image and not for all."""
+  if features.shape[1] is not None and features.shape[1] <= PIXELS_AT_ONCE:
+    return _nearest(features, centres, empty)
+  batch, pixels, dim = tf.unstack(tf.shape(features))
+  size = tf.minimum(pixels, PIXELS_AT_ONCE)
+  count = -(-pixels // size)
+
+  def step(index, parts):
+    # XLA wants chunks of one size: the last one begins early, within the one before.
+    start = tf.minimum(index * size, pixels - size)
+    part = tf.slice(features, [0, start, 0], [batch, size, dim])
+    return index + 1, parts.write(index, _nearest(part, centres, empty))
+
+  parts = tf.TensorArray(tf.int32, count, element_shape=[features.shape[0], None])
+  # One after the other: in parallel all chunks would be in memory.
+  _, parts = tf.while_loop(
+      lambda index, _: index < count, step, [tf.constant(0), parts], parallel_iterations=1)
+  parts = parts.stack()
+  whole = tf.reshape(tf.transpose(parts[:-1], [1, 0, 2]), [batch, (count - 1) * size])
+  return tf.concat([whole, parts[-1, :, count * size - pixels:]], axis=1)
 
 
 def spherical_kmeans(features, initial_labels, num_clusters, iterations, valid=None):
@@ -113,9 +144,7 @@ def spherical_kmeans(features, initial_labels, num_clusters, iterations, valid=N
   def step(iteration, labels, _):
     centres = directions(labels)
     empty = tf.reduce_all(tf.equal(centres, 0.0), axis=-1)[:, tf.newaxis, :]
-    similarity = tf.matmul(features, centres, transpose_b=True)
-    similarity = tf.where(empty, -float('inf'), similarity)
-    nearest = tf.argmax(similarity, axis=-1, output_type=tf.int32)
+    nearest = _nearest_in_chunks(features, centres, empty)
     nearest = tf.ensure_shape(tf.where(valid, nearest, -1), labels.shape)
     return iteration + 1, nearest, tf.reduce_any(nearest != labels)
 

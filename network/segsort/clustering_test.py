@@ -159,3 +159,28 @@ def test_half_precision_features_are_computed_in_float32():
   np.testing.assert_array_equal(
       clustering.spherical_kmeans(features, initial, 4, 5),
       clustering.spherical_kmeans(tf.cast(features, tf.float32), initial, 4, 5))
+
+
+@pytest.mark.parametrize('pixels', [16, 17, 48, 50])  # one chunk, and more with and without a rest
+@pytest.mark.parametrize('mode', ['eager', 'graph', 'jit'])
+def test_kmeans_in_chunks_equals_kmeans_of_all_pixels_at_once(monkeypatch, mode, pixels):
+  rng = np.random.default_rng(7)
+  features = random_features(rng, 2, pixels, 4)
+  initial = rng.integers(0, 5, [2, pixels]).astype(np.int32)
+  valid = rng.uniform(size=[2, pixels]) < 0.7
+  expected = clustering.spherical_kmeans(features, initial, 6, 5, valid)
+  monkeypatch.setattr(clustering, 'PIXELS_AT_ONCE', 16)
+  at_once = []
+  argmax = tf.argmax
+  monkeypatch.setattr(tf, 'argmax', lambda x, **k: at_once.append(x.shape[1]) or argmax(x, **k))
+
+  def function(features, initial, valid):
+    return clustering.spherical_kmeans(features, initial, 6, 5, valid)
+
+  if mode != 'eager':
+    signature = [tf.TensorSpec([None, None, 4]), tf.TensorSpec([None, None], tf.int32),
+                 tf.TensorSpec([None, None], tf.bool)]
+    function = tf.function(function, input_signature=signature, jit_compile=mode == 'jit')
+  np.testing.assert_array_equal(function(features, initial, valid), expected)
+  if mode == 'eager':
+    assert set(at_once) == {16}
