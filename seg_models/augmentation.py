@@ -4,10 +4,9 @@ import dataclasses
 
 import numpy as np
 
+from network.common.preprocessing import MEAN_RGB
 from utils import images
 from utils.configuration import option
-
-MEAN_RGB = np.array([122.675, 116.669, 104.008], np.float32)
 
 
 @dataclasses.dataclass(frozen=True)

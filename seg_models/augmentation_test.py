@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from seg_models.augmentation import MEAN_RGB, AugmentationConfig, augment
+from network.common.preprocessing import MEAN_RGB
+from seg_models.augmentation import AugmentationConfig, augment
 
 
 def naive(image, label, config, seed):

@@ -4,6 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from network.common.layers import resize_bilinear_legacy
+from network.common.preprocessing import MEAN_RGB
 from network.segsort.clustering import (
   clustering_features,
   grid_labels,
@@ -11,7 +12,6 @@ from network.segsort.clustering import (
   spherical_kmeans,
 )
 from network.segsort.prototypes import l2_normalize
-from seg_models.augmentation import MEAN_RGB
 from seg_models.windows import slide
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from seg_models.augmentation import MEAN_RGB
+from network.common.preprocessing import MEAN_RGB
 from seg_models.embedding import DenseNetwork, Embedder, Segmenter, centre
 from seg_models.windows import Windows
 

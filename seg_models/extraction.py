@@ -7,10 +7,10 @@ import shutil
 
 import numpy as np
 import tensorflow as tf
-from scipy import ndimage
 
 from network.segsort.prototypes import extract_prototypes
 from seg_models import bank as banks
+from seg_models.boxes import boxes_of
 from seg_models.embedding import centre
 from utils import resuming
 
@@ -66,24 +66,6 @@ class Extractor:
     return banks.Bank(
         found.prototypes.numpy(), found.labels.numpy(), np.full(count, str(name)),
         found.clusters.numpy(), found.counts.numpy().astype(np.int64), boxes)
-
-
-def boxes_of(ids, count):
-  """Bounding boxes of the regions of an id map.
-
-  Args:
-    ids: int [H, W]; negative ids are no region.
-    count: number of regions.
-
-  Returns:
-    int32 [count, 4], (top, left, bottom, right), the last two exclusive; zeros for an empty region.
-  """
-  boxes = np.zeros([count, 4], np.int32)
-  for index, place in enumerate(ndimage.find_objects(ids + 1, count)):
-    if place is not None:
-      rows, columns = place
-      boxes[index] = rows.start, columns.start, rows.stop, columns.stop
-  return boxes
 
 
 class BankFolder:

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from network.common.preprocessing import MEAN_RGB
 from seg_models import bank as banks
-from seg_models.augmentation import MEAN_RGB
 from seg_models.bank_test import assert_equal, make_bank
 from seg_models.embedding import Embedder, Segmenter
-from seg_models.extraction import BankFolder, Extractor, boxes_of
+from seg_models.extraction import BankFolder, Extractor
 from seg_models.image_reader import Entry
 
 EMBEDDER = Embedder(tf.identity)  # the colour minus the mean is the embedding
@@ -99,12 +99,6 @@ def test_another_ignore_label_counts_255():
 def test_an_unknown_mode_is_refused():
   with pytest.raises(ValueError, match='--prototype_mode median: expected one of majority, piece'):
     Extractor(EMBEDDER, Segmenter(1, 1), mode='median')
-
-
-def test_boxes_surround_regions():
-  ids = np.array([[-1, 0, 0], [2, -1, 0]])
-  assert boxes_of(ids, 4).tolist() == [[0, 1, 2, 3], [0, 0, 0, 0], [1, 0, 2, 1], [0, 0, 0, 0]]
-  assert boxes_of(np.full([2, 2], -1), 0).shape == (0, 4)
 
 
 ENTRIES = [Entry(f'data/images/{name}.jpg', None, None, name) for name in 'cab']

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from seg_models.augmentation import MEAN_RGB
+from network.common.preprocessing import MEAN_RGB
 from seg_models.datasets import dataset_for
 from seg_models.image_reader import (
     AugmentationConfig,

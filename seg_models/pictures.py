@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from network.common.layers import MEAN_RGB
+from network.common.preprocessing import MEAN_RGB
 from network.segsort.visualization import pca_rgb
 from utils import colors
 
@@ -22,7 +22,7 @@ def batch_pictures(method, batch, dataset, count=2):
     name -> uint8 [N, height, width, 3].
   """
   batch = {name: value[:count] for name, value in batch.items()}
-  images = np.asarray(batch['image']) + np.float32(MEAN_RGB)
+  images = np.asarray(batch['image']) + MEAN_RGB
   pictures = {
       'input': np.clip(np.round(images), 0, 255).astype(np.uint8),
       'truth': colors.colorize(np.asarray(batch['label']), dataset.palette)}

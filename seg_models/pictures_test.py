@@ -1,6 +1,6 @@
 import numpy as np
 
-from network.common.layers import MEAN_RGB
+from network.common.preprocessing import MEAN_RGB
 from seg_models.datasets import dataset_for
 from seg_models.pictures import batch_pictures
 
@@ -23,7 +23,7 @@ def test_every_map_becomes_a_picture():
   assert list(pictures) == ['input', 'truth', 'prediction', 'segments', 'embedding']
   assert all(value.dtype == np.uint8 and value.shape[0] == 2 for value in pictures.values())
   np.testing.assert_array_equal(
-      pictures['input'][0, 0, 0], np.round(np.float32(MEAN_RGB) + 10).astype(int))
+      pictures['input'][0, 0, 0], np.round(MEAN_RGB + 10).astype(int))
   assert (pictures['prediction'] == dataset.palette[1]).all()
   segments = pictures['segments'][0].reshape(-1, 3)
   assert not segments[0].any()  # outside the image

@@ -7,8 +7,8 @@ import tensorflow as tf
 
 from network.segsort.prototypes import segment_prototypes
 from network.segsort.retrieval import nearest_neighbours, vote, vote_counts
+from seg_models.boxes import boxes_of
 from seg_models.embedding import centre, check_finite
-from seg_models.extraction import boxes_of
 from seg_models.multi_scale import multi_scale
 from seg_models.windows import slide
 

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from network.common.preprocessing import MEAN_RGB
 from seg_models import bank as banks
-from seg_models.augmentation import MEAN_RGB
 from seg_models.bank_test import make_bank
 from seg_models.embedding import DenseNetwork, Embedder, Segmenter, centre
 from seg_models.extraction import Extractor

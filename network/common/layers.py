@@ -10,8 +10,6 @@ import tensorflow as tf
 
 from network.common.batch_norm import BatchNorm
 
-MEAN_RGB = (122.675, 116.669, 104.008)
-
 
 @dataclasses.dataclass(frozen=True)
 class LayerOptions:

@@ -5,7 +5,7 @@ Source: Sandler et al., CVPR 2018; keras.applications.MobileNetV2 (whose weight 
 
 import keras
 
-from network.common.layers import MEAN_RGB
+from network.common.preprocessing import MEAN_RGB
 
 # (expansion, channels, units, stride of the first unit)
 _STAGES = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1),
@@ -50,7 +50,7 @@ def mobilenet_v2(images, options, *, output_stride=8, width=1.0, padding='explic
     return options.norm(f'{name}_BN')(x)
 
   x = keras.layers.Rescaling(
-      1 / 127.5, [mean / 127.5 - 1.0 for mean in MEAN_RGB], dtype=options.dtype)(images)
+      1 / 127.5, [float(mean) / 127.5 - 1.0 for mean in MEAN_RGB], dtype=options.dtype)(images)
   if padding == 'explicit':
     x = keras.layers.ZeroPadding2D(1, dtype=options.dtype)(x)
   x = keras.layers.Conv2D(

@@ -4,8 +4,9 @@ import keras
 import numpy as np
 import pytest
 
-from network.common.layers import MEAN_RGB, LayerOptions
+from network.common.layers import LayerOptions
 from network.common.mobilenet_v2 import mobilenet_v2
+from network.common.preprocessing import MEAN_RGB
 from network.common.pretrained import keras_mobilenet_v2_name
 
 

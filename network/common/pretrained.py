@@ -8,7 +8,7 @@ import re
 
 import numpy as np
 
-from network.common.layers import MEAN_RGB
+from network.common.preprocessing import MEAN_RGB
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from network.common import pretrained
-from network.common.layers import MEAN_RGB, LayerOptions
+from network.common.layers import LayerOptions
+from network.common.preprocessing import MEAN_RGB
 from network.common.pretrained import KerasResNet, Report, assign
 from network.common.resnet_v1 import BLOCKS, resnet_v1
 

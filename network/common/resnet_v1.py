@@ -17,7 +17,7 @@ def resnet_v1(images, scope, blocks, options, *, output_stride=8, width=1.0, pad
   Caffe); blocks that would reduce the map below the output stride are dilated instead.
 
   Args:
-    images: Keras tensor [B, H, W, 3], RGB minus `layers.MEAN_RGB`.
+    images: Keras tensor [B, H, W, 3], RGB minus `preprocessing.MEAN_RGB`.
     scope: name of the network in variable names, `resnet_v1_101` say.
     blocks: four numbers of units.
     options: `layers.LayerOptions`.

@@ -131,7 +131,7 @@ def build_model(config, *, synchronized=False, use_global_status=False, precisio
     seed: int >= 0.
 
   Returns:
-    keras.Model: float32 [B, H, W, 3] RGB minus `network.common.layers.MEAN_RGB` -> float32
+    keras.Model: float32 [B, H, W, 3] RGB minus `network.common.preprocessing.MEAN_RGB` -> float32
     [B, ceil(H / s), ceil(W / s), config.output_dim], s = output_stride_of(config).
 
   Deviates from the original: it leaves kernels and biases to TF1's default, Glorot's uniform
