@@ -34,7 +34,8 @@ def pairs_of_list(data_list, data_dir, pred_dir, gt_dir='', string_replace=','):
     FileNotFoundError: masks or predictions are missing; all of them are named.
     ValueError: see `seg_models.image_reader.read_list`.
   """
-  entries = read_list(data_list, data_dir, need_image=False, need_mask=not gt_dir)
+  entries = read_list(
+      data_list, data_dir, need_image=False, need_mask=not gt_dir, unique_ids=True)
   old, new = _parts(string_replace)
   pairs = []
   for entry in entries:

@@ -41,7 +41,8 @@ class Example:
 
 
 def read_list(
-    data_list, data_dir='', *, need_image=True, need_mask=True, need_oversegmentation=False):
+    data_list, data_dir='', *, need_image=True, need_mask=True, need_oversegmentation=False,
+    unique_ids=False):
   """Reads a list file with lines `image [mask [oversegmentation]]`, separated by any whitespace.
 
   Deviates from the original: a last line without newline counts, several spaces separate like one,
@@ -54,14 +55,15 @@ def read_list(
     need_image: the images have to exist.
     need_mask: each line has to name a mask, and the masks have to exist.
     need_oversegmentation: likewise for the third column.
+    unique_ids: no two images may have the same id, since results are named after it; training may
+      repeat a line, and take equal names from several folders.
 
   Returns:
     List of `Entry`, in the list's order.
 
   Raises:
     FileNotFoundError: the list or files that it names are missing; all of them are listed.
-    ValueError: an empty list, a line with too few or too many columns, or two images of one name
-      (their predictions would be one file).
+    ValueError: an empty list, a line with too few or too many columns, or an id that is not unique.
   """
   if not os.path.isfile(data_list):
     raise FileNotFoundError(f'{data_list}: there is no such list file (--data_list)')
@@ -79,9 +81,9 @@ def read_list(
       paths = [os.path.join(data_dir, path.lstrip('/')) if data_dir else path for path in columns]
       paths += [None] * (3 - len(paths))
       name = os.path.splitext(os.path.basename(paths[0]))[0]
-      if name in lines:
+      if unique_ids and name in lines:
         raise ValueError(f'{data_list}: lines {lines[name]} and {number} both have an image named '
-                         f'{name}; predictions are named after the images: list each once, or '
+                         f'{name}, and predictions are named after the images: list each once, or '
                          'rename one')
       lines[name] = number
       entries.append(Entry(*paths, name))

@@ -99,14 +99,24 @@ def test_missing_files_are_all_listed_at_once(tmp_path):
 
 
 @pytest.mark.parametrize('text,message', [
-    ('\n \n', 'empty'), ('a/x.jpg x.png\nb/x.png x.png', 'lines 1 and 2.*named x'),
-    ('a b c d', 'line 1: 4 columns')])
+    ('\n \n', 'empty'), ('a b c d', 'line 1: 4 columns')])
 def test_faulty_lists_are_refused(tmp_path, text, message):
   (tmp_path / 'list.txt').write_text(text)
   with pytest.raises(ValueError, match=message):
     read_list(tmp_path / 'list.txt', tmp_path)
   with pytest.raises(FileNotFoundError, match=r'other\.txt'):
     read_list(tmp_path / 'other.txt', tmp_path)
+
+
+def test_equal_names_are_refused_only_where_results_are_named_after_them(tmp_path):
+  for name in ('a/x.jpg', 'b/x.jpg', 'x.png'):
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).touch()
+  for lines in ('a/x.jpg x.png\nb/x.jpg x.png', 'a/x.jpg x.png\na/x.jpg x.png'):
+    (tmp_path / 'list.txt').write_text(lines)
+    assert [entry.id for entry in read_list(tmp_path / 'list.txt', tmp_path)] == ['x', 'x']
+    with pytest.raises(ValueError, match='lines 1 and 2.*named x, and predictions are named after'):
+      read_list(tmp_path / 'list.txt', tmp_path, unique_ids=True)
 
 
 # Examples

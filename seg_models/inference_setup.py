@@ -164,7 +164,7 @@ def load_network(data, network, method):
 def load_entries(data, need_mask):
   """The entries of the list, all of whose files exist."""
   require(data_list=data.data_list)
-  return read_list(data.data_list, data.data_dir, need_mask=need_mask)
+  return read_list(data.data_list, data.data_dir, need_mask=need_mask, unique_ids=True)
 
 
 def segment_settings(segments, network):

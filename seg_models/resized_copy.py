@@ -53,7 +53,8 @@ def write_resized_copy(data_list, data_dir, output_dir, scale, dataset):
 
   Raises:
     ValueError: the scale is not positive, the copy would replace the originals, a path leads out of
-      the data folder, the folder holds a copy at another scale, or a file is faulty.
+      the data folder, two images lead to one file, the folder holds a copy at another scale, or a
+      file is faulty.
     FileNotFoundError: files of the list are missing.
   """
   if not scale > 0:
@@ -65,6 +66,11 @@ def write_resized_copy(data_list, data_dir, output_dir, scale, dataset):
   entries = read_list(data_list, data_dir)
   pairs = [(output_dir / _below(entry.image, data_dir).with_suffix('.png'),
             output_dir / _below(entry.mask, data_dir)) for entry in entries]
+  sources = {}
+  for entry, (image_path, _) in zip(entries, pairs, strict=True):
+    if sources.setdefault(image_path, entry) != entry:
+      raise ValueError(f'{data_list}: {sources[image_path].image} and {entry.image}, with their '
+                       f'masks, would both become {image_path}: list one of them')
   record = output_dir / 'resized.json'
   made_with = {'scale': scale, 'data_dir': str(source), 'dataset': dataset.name}
   if record.exists() and files.read_json(record) != made_with:

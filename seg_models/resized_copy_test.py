@@ -83,6 +83,10 @@ def test_faults_are_refused(data):
   with pytest.raises(ValueError, match=r'segcls/.\.png: values'):
     copy(data, output='third', dataset=dataset_for(None, 1))
   assert not (data.parent / 'third/train.txt').exists()
+  (data / 'two.txt').write_text('JPEGImages/a.png segcls/a.png\nJPEGImages/a.jpg segcls/a.png')
+  (data / 'JPEGImages/a.jpg').touch()
+  with pytest.raises(ValueError, match=r'a\.png and .*a\.jpg.*would both become'):
+    copy(data, output='fourth', data_list='two.txt')
 
 
 def test_camvid_at_half_size(tmp_path):

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import pathlib
+import threading
 
 
 @contextlib.contextmanager
@@ -23,7 +24,7 @@ def replacing(path, mode='wb'):
     OSError: naming `path`, where it cannot be written (a full disk, for one).
   """
   path = pathlib.Path(path)
-  temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
+  temporary = path.with_name(f'.{path.name}.{os.getpid()}.{threading.get_ident()}.tmp')
   try:
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(temporary, mode, encoding=None if 'b' in mode else 'utf-8') as file:

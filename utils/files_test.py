@@ -1,5 +1,6 @@
 import errno
 import os
+import threading
 
 import pytest
 
@@ -24,6 +25,17 @@ def test_an_exception_leaves_the_older_file_and_nothing_else(tmp_path, error):
     raise error
   assert path.read_bytes() == b'old'
   assert os.listdir(tmp_path) == ['a.bin']
+
+
+def test_threads_that_write_the_same_file_do_not_meet(tmp_path):
+  path = tmp_path / 'a.txt'
+  with files.replacing(path, 'w') as file:
+    file.write('one')
+    other = threading.Thread(target=files.write_json, args=(path, 2))
+    other.start()
+    other.join()
+    assert path.read_text() == '2\n'
+  assert path.read_text() == 'one' and os.listdir(tmp_path) == ['a.txt']
 
 
 def test_a_full_disk_is_reported_with_the_path(tmp_path):

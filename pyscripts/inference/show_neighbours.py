@@ -37,7 +37,8 @@ def main(arguments=None):
   parser.add_argument('--neighbours', type=int, default=5, help='of each segment (default: 5)')
   args = parser.parse_args(arguments)
   dataset = dataset_for(args.dataset, args.num_classes)
-  entries = read_list(args.data_list, args.data_dir, need_mask=False)[:args.count]
+  entries = read_list(
+      args.data_list, args.data_dir, need_mask=False, unique_ids=True)[:args.count]
   folder = pathlib.Path(args.save_dir)
   for entry in entries:
     if not (folder / 'neighbours' / f'{entry.id}.json').exists():
