@@ -52,8 +52,9 @@ class RetrievalConfig:
       '(nearest); or neighbours vote by their similarity', choices=VOTES)
   save_neighbours: bool = option(
       False, "write every segment's nearest prototypes as neighbours/<id>.json")
-  window_clusters: bool = option(
-      False, 'with --windows: cluster and vote in every window, not once for the image')
+  window_clusters: bool | None = option(
+      None, 'with --windows: cluster and vote in every window, and not once in each image that is '
+      'put together from them; default: with several scales or mirror images')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,6 +68,11 @@ class ScaleConfig:
   def scales(self):
     """Factors of the image's size."""
     return SCALES if self.scale_aug else (1.0,)
+
+  @property
+  def several(self):
+    """Whether an image is taken more than once."""
+    return self.flip_aug or self.scale_aug
 
 
 COMMON = (DataConfig, NetworkConfig, OutputConfig)
@@ -135,6 +141,14 @@ def extract(data, network_config, output, segments, extraction):
   return 0
 
 
+def clustered_windows(network_config, retrieval, scales):
+  """The `Windows` that are clustered one by one, or None; a ValueError where there are none."""
+  if retrieval.window_clusters and not network_config.windows:
+    raise ValueError('--window_clusters needs --windows: without it each image is taken whole')
+  wanted = scales.several if retrieval.window_clusters is None else retrieval.window_clusters
+  return network_config.sliding_windows() if wanted else None
+
+
 def predict_segsort(data, network_config, output, segments, retrieval, scales):
   """Labels a list's images by their nearest prototypes; returns 0.
 
@@ -145,8 +159,8 @@ def predict_segsort(data, network_config, output, segments, retrieval, scales):
   require(save_dir=output.save_dir, prototype_dir=retrieval.prototype_dir)
   entries = load_entries(data, need_mask=False)
   bank = banks.load_bank(retrieval.prototype_dir)
-  windows = network_config.sliding_windows() if retrieval.window_clusters else None
-  several = scales.flip_aug or scales.scale_aug or windows is not None
+  windows = clustered_windows(network_config, retrieval, scales)
+  several = scales.several or windows is not None
   if several and retrieval.save_neighbours:
     raise ValueError('--save_neighbours shows the segments of an image, but with several scales, '
                      'mirror images or windows there are many: leave these out')

@@ -10,6 +10,7 @@ from seg_models.models.restoring import config_for, restore_model
 from seg_models.windows import Windows
 from utils import checkpoints, resuming
 from utils.configuration import option
+from utils.float32 import exact_float32
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,13 +46,15 @@ class NetworkConfig:
       None, 'height,width of windows (default: 512,512); unused without --windows',
       flags=('input-size',))
   strides: tuple[int, int] | None = option(
-      None, 'vertical,horizontal distance of windows (default: 512,512); unused without --windows')
+      None, 'vertical,horizontal distance of windows (default: 512,512, or --input_size where that '
+      'is smaller); unused without --windows')
 
   def sliding_windows(self):
     """`Windows`, or None for whole images."""
     if not self.windows:
       return None
-    return Windows(self.input_size or (512, 512), self.strides or (512, 512))
+    size = self.input_size or (512, 512)
+    return Windows(size, self.strides or tuple(min(512, side) for side in size))
 
   def unused(self):
     """A line on flags that were given and have no use, or None."""
@@ -119,7 +122,7 @@ def _dataset(data, stored):
 
 
 def load_network(data, network, method):
-  """Builds the network of a checkpoint and restores it.
+  """Builds the network of a checkpoint and restores it; from here on float32 is exact on GPUs too.
 
   Args:
     data: `DataConfig`.
@@ -134,6 +137,7 @@ def load_network(data, network, method):
       than the flags say, or holds not all of the network.
   """
   require(restore_from=network.restore_from)
+  exact_float32()
   archive = checkpoints.open_archive(network.restore_from)
   metadata = archive.metadata
   trained_by = metadata.get('method', method)

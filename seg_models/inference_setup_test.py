@@ -2,6 +2,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from seg_models import inference_setup
 from seg_models.inference_setup import DataConfig, NetworkConfig, SegmentConfig
@@ -28,6 +29,8 @@ def test_windows_are_used_on_request_only():
   assert NetworkConfig(windows=True).sliding_windows() == Windows((512, 512), (512, 512))
   assert NetworkConfig(windows=True, input_size=(8, 9), strides=(4, 5)).sliding_windows() == (
       Windows((8, 9), (4, 5)))
+  assert NetworkConfig(windows=True, input_size=(480, 720)).sliding_windows() == (
+      Windows((480, 720), (480, 512)))
 
 
 @pytest.mark.parametrize('options, expected', [
@@ -79,6 +82,7 @@ def test_flags_come_before_what_the_checkpoint_knows(arrays, tmp_path, flags, st
 
 
 def test_a_network_is_what_its_checkpoint_holds(arrays, tmp_path):
+  tf.config.experimental.enable_tensor_float_32_execution(True)
   network = inference_setup.load_network(DataConfig(), save(
       tmp_path / 'model.ckpt-1', arrays, method='segsort', method_config={'location_weight': 0.5}),
       'segsort')
@@ -87,6 +91,7 @@ def test_a_network_is_what_its_checkpoint_holds(arrays, tmp_path):
     variable.assign(arrays[name])
   image = np.random.default_rng(0).normal(0, 50, [1, 17, 24, 3]).astype(np.float32)
   output = network.dense(image)
+  assert not tf.config.experimental.tensor_float_32_execution_enabled()
   assert network.dim == 6 and output.shape == (1, 17, 24, 6)
   np.testing.assert_allclose(output[:, ::8, ::8], model(image, training=False), atol=1e-4)
   assert inference_setup.segment_settings(SegmentConfig(), network).location_weight == 0.5

@@ -14,6 +14,7 @@ from PIL import Image
 from seg_models import bank as banks
 from seg_models import inference
 from seg_models.bank_test import assert_equal, make_bank
+from seg_models.inference_setup import NetworkConfig
 from seg_models.models import ModelConfig, build_model, variable_names
 from utils import checkpoints, files
 
@@ -142,7 +143,7 @@ def test_batches_change_nothing(data, bank_dir, tmp_path):
 
 @pytest.mark.slow
 def test_several_scales_by_the_scripts_defaults(data, bank_dir, tmp_path):
-  defaults = {'flip_aug': True, 'scale_aug': True, 'window_clusters': True}
+  defaults = {'flip_aug': True, 'scale_aug': True}
   assert predict(data, tmp_path / 'whole', bank_dir, defaults) == 0
   assert predict(data, tmp_path / 'windows', bank_dir, defaults, windows=True,
                  input_size='32,32', strides='24,24') == 0
@@ -153,6 +154,23 @@ def test_several_scales_by_the_scripts_defaults(data, bank_dir, tmp_path):
   assert record['windows'] is None and len(record['scales']) == 6
   with pytest.raises(ValueError, match='--save_neighbours'):
     predict(data, tmp_path / 'more', bank_dir, defaults, save_neighbours=True)
+
+
+@pytest.mark.parametrize('scales, given, expected', [
+    ({}, None, False), ({}, True, True), ({'flip_aug': True}, None, True),
+    ({'scale_aug': True}, None, True), ({'scale_aug': True}, False, False)])
+def test_windows_are_clustered_one_by_one_with_several_scales_or_on_request(
+    scales, given, expected):
+  scales = inference.ScaleConfig(**scales)
+  retrieval = inference.RetrievalConfig(window_clusters=given)
+  windows = NetworkConfig(windows=True, input_size=(32, 32))
+  found = inference.clustered_windows(windows, retrieval, scales)
+  assert found == (windows.sliding_windows() if expected else None)
+  if given:
+    with pytest.raises(ValueError, match='--window_clusters needs --windows'):
+      inference.clustered_windows(NetworkConfig(), retrieval, scales)
+  else:
+    assert inference.clustered_windows(NetworkConfig(), retrieval, scales) is None
 
 
 @pytest.mark.slow

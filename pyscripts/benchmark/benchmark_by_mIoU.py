@@ -24,7 +24,8 @@ from utils.metrics import ConfusionMatrix  # noqa: E402
 def parse(arguments=None):
   """The command line as an argparse namespace."""
   parser = argparse.ArgumentParser(
-      description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+      description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
+      allow_abbrev=False)
   parser.add_argument('--pred_dir', required=True, help='folder of predictions (gray/)')
   parser.add_argument('--data_list', default='', help='list file with lines `image mask`; each '
                       'listed image has to have a prediction')

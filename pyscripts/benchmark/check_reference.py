@@ -22,7 +22,8 @@ from utils import command_line  # noqa: E402
 
 def parse(arguments=None):
   parser = argparse.ArgumentParser(
-      description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+      description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
+      allow_abbrev=False)
   parser.add_argument('what', choices=('segsort', 'network'), help='the format of the file')
   parser.add_argument('file', help='such as segsort.npz or pspnet_resnet101_240.npz')
   parser.add_argument('--model', help='network only: the model that the file is of')

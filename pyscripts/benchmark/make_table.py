@@ -45,7 +45,8 @@ def table(directory):
 def main():
   """Prints the table of the folder that is named on the command line."""
   parser = argparse.ArgumentParser(
-      description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+      description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
+      allow_abbrev=False)
   parser.add_argument('directory', help='folder of METHOD-seedN-SCALES.json')
   print('\n'.join(table(parser.parse_args().directory)))
   return 0

@@ -16,7 +16,8 @@ from utils.command_line import run  # noqa: E402
 def main(arguments=None):
   """Parses the command line (or `arguments`), draws, and returns the exit status."""
   parser = argparse.ArgumentParser(
-      description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+      description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
+      allow_abbrev=False)
   parser.add_argument('--output_dir', required=True, help='folder to be made')
   parser.add_argument('--seed', type=int, default=0, help='other scenes (default: 0)')
   parser.add_argument('--train', type=int, default=120, help='training scenes (default: 120)')

@@ -21,7 +21,8 @@ from utils.command_line import run  # noqa: E402
 def main(arguments=None):
   """Parses the command line (or `arguments`), prepares, and returns the exit status."""
   parser = argparse.ArgumentParser(
-      description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+      description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
+      allow_abbrev=False)
   parser.add_argument('--voc_dir', required=True, help='the unpacked VOCdevkit/VOC2012')
   parser.add_argument('--sbd_dir', help='the unpacked benchmark_RELEASE/dataset; without it there '
                       'is no train+')

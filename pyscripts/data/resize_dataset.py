@@ -18,7 +18,8 @@ from utils.command_line import run  # noqa: E402
 def main(arguments=None):
   """Parses the command line (or `arguments`), copies, and returns the exit status."""
   parser = argparse.ArgumentParser(
-      description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+      description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
+      allow_abbrev=False)
   parser.add_argument('--data_list', required=True, help='list file with lines `image mask`')
   parser.add_argument('--data_dir', required=True, help='folder that its paths are relative to')
   parser.add_argument('--output_dir', required=True, help='folder of the copy and its lists')

@@ -18,7 +18,8 @@ from utils.command_line import run  # noqa: E402
 def main(arguments=None):
   """Parses the command line (or `arguments`), extracts, and returns the exit status."""
   parser = argparse.ArgumentParser(
-      description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+      description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
+      allow_abbrev=False)
   return inference.run_from_arguments(
       inference.extract, parser, inference.EXTRACTION, arguments)
 

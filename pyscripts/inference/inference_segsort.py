@@ -18,7 +18,8 @@ from utils.command_line import run  # noqa: E402
 def main(description=__doc__, defaults=None, arguments=None):
   """Parses the command line (or `arguments`), labels the images, and returns the exit status."""
   parser = argparse.ArgumentParser(
-      description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+      description=description, formatter_class=argparse.RawDescriptionHelpFormatter,
+      allow_abbrev=False)
   return inference.run_from_arguments(
       inference.predict_segsort, parser, inference.SEGSORT, arguments, defaults)
 

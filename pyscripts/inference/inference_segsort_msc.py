@@ -8,7 +8,7 @@ import inference_segsort  # also puts the project's root on the path
 
 from utils.command_line import run
 
-DEFAULTS = {'flip_aug': True, 'scale_aug': True, 'window_clusters': True}
+DEFAULTS = {'flip_aug': True, 'scale_aug': True}
 
 
 def main(arguments=None):

@@ -54,6 +54,13 @@ def test_inference_segsort(run):
   assert reached['ScaleConfig'].scales == (1.0,) and not reached['ScaleConfig'].flip_aug
 
 
+@pytest.mark.parametrize('script', ['extract_prototypes', 'inference_segsort', 'inference'])
+def test_a_flag_is_never_guessed_from_its_beginning(run, script, capsys):
+  with pytest.raises(SystemExit):
+    run(script, '--data_li val.txt')
+  assert 'unrecognized arguments: --data_li' in capsys.readouterr().err
+
+
 @pytest.mark.parametrize('more, scales, mirror', [
     ('--flip_aug --scale_aug', SCALES, True), ('', SCALES, True),
     ('--no-flip_aug --no-scale_aug', (1.0,), False)])
@@ -61,7 +68,7 @@ def test_inference_segsort_msc(run, more, scales, mirror):
   reached = run('inference_segsort_msc', COMMON + SEGMENTS + BANK + more)
   assert reached['function'] == 'predict_segsort'
   assert reached['ScaleConfig'].scales == scales and reached['ScaleConfig'].flip_aug is mirror
-  assert reached['RetrievalConfig'].window_clusters  # of use with --windows only
+  assert reached['RetrievalConfig'].window_clusters is None
   assert reached['NetworkConfig'].sliding_windows() is None
 
 

@@ -26,7 +26,8 @@ from utils.images import read_mask, write_png  # noqa: E402
 def main(arguments=None):
   """Parses the command line (or `arguments`), draws, and returns the exit status."""
   parser = argparse.ArgumentParser(
-      description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+      description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
+      allow_abbrev=False)
   parser.add_argument('--data_dir', default='', help='folder that list and bank are relative to')
   parser.add_argument('--data_list', required=True, help='text file with lines `image [mask]`')
   parser.add_argument('--save_dir', required=True, help='folder with gray/ and neighbours/')
