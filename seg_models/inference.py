@@ -1,6 +1,7 @@
 """Extraction and inference over a list of images: what the scripts of pyscripts/inference do."""
 
 import dataclasses
+import os
 import sys
 
 import tqdm
@@ -159,6 +160,7 @@ def predict_segsort(data, network_config, output, segments, retrieval, scales):
   require(save_dir=output.save_dir, prototype_dir=retrieval.prototype_dir)
   entries = load_entries(data, need_mask=False)
   bank = banks.load_bank(retrieval.prototype_dir)
+  palette, palette_settings = _palette(output)
   windows = clustered_windows(network_config, retrieval, scales)
   several = scales.several or windows is not None
   if several and retrieval.save_neighbours:
@@ -178,7 +180,7 @@ def predict_segsort(data, network_config, output, segments, retrieval, scales):
   settings = {
       **network.settings, **dataclasses.asdict(segments), 'bank': bank.fingerprint(), 'k': k,
       'vote': retrieval.vote, 'scales': scales.scales, 'flip': scales.flip_aug,
-      'clustered_windows': windows and dataclasses.asdict(windows)}
+      'clustered_windows': windows and dataclasses.asdict(windows), **palette_settings}
 
   def predict(images, names):
     if several:
@@ -191,26 +193,36 @@ def predict_segsort(data, network_config, output, segments, retrieval, scales):
             for i in range(len(labels))]
 
   return _predict(predict, entries, network_config, network, output, settings,
-                  retrieval.save_neighbours)
+                  palette, retrieval.save_neighbours)
 
 
 def predict_softmax(data, network_config, output, scales):
   """Labels a list's images by a classifier; returns 0; raises as `predict_segsort`."""
   require(save_dir=output.save_dir)
   entries = load_entries(data, need_mask=False)
+  palette, palette_settings = _palette(output)
   network = load_network(data, network_config, 'softmax')
   predictor = SoftmaxPredictor(network.dense, scales.scales, scales.flip_aug)
-  settings = {**network.settings, 'scales': scales.scales, 'flip': scales.flip_aug}
+  settings = {**network.settings, 'scales': scales.scales, 'flip': scales.flip_aug,
+              **palette_settings}
   return _predict(lambda images, names: zip(predictor(images, names), strict=True), entries,
-                  network_config, network, output, settings)
+                  network_config, network, output, settings, palette)
 
 
-def _predict(predict, entries, network_config, network, output, settings, with_neighbours=False):
+def _palette(output):
+  """The colours of --colormap, None for the data set's, and what they add to the settings."""
+  if not output.colormap:
+    return None, {}
+  if not os.path.exists(output.colormap):
+    print(f"--colormap {output.colormap} does not exist: pictures get the data set's own colours")
+    return None, {}
+  return colors.load_colormap(output.colormap), {
+      'colormap': resuming.fingerprint(output.colormap)}
+
+
+def _predict(predict, entries, network_config, network, output, settings, palette,
+             with_neighbours=False):
   """Writes `predict(images, names)`, for each image (labels,) or (labels, neighbours)."""
-  palette = None
-  if output.colormap:
-    palette = colors.load_colormap(output.colormap)
-    settings = {**settings, 'colormap': resuming.fingerprint(output.colormap)}
   folder = PredictionFolder(
       output.save_dir, network.dataset, settings, palette, with_neighbours, output.overwrite)
   missing = folder.missing(entries)

@@ -16,7 +16,7 @@ from seg_models import inference
 from seg_models.bank_test import assert_equal, make_bank
 from seg_models.inference_setup import NetworkConfig
 from seg_models.models import ModelConfig, build_model, variable_names
-from utils import checkpoints, files
+from utils import checkpoints, colors, files
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 SIZES = [(40, 56), (33, 47), (40, 56), (56, 40)]
@@ -187,6 +187,19 @@ def test_softmax_predictions_fit_the_images(data, tmp_path):
   assert predict_softmax(data, tmp_path / 'several', flip_aug=True, scale_aug=True) == 0
   for folder in ('one', 'several'):
     assert [gray.shape for gray in grays(tmp_path / folder)] == SIZES
+
+
+def test_a_colormap_that_does_not_exist_gives_way_to_the_built_in_colours(
+    data, bank_dir, tmp_path, capsys):
+  predict(data, tmp_path / 'a', bank_dir, colormap='misc/colormapvoc.mat')
+  lines = capsys.readouterr().out.splitlines()
+  assert sum('--colormap misc/colormapvoc.mat does not exist' in line for line in lines) == 1
+  color = Image.open(tmp_path / 'a' / 'color' / '0.png')
+  np.testing.assert_array_equal(color, colors.voc_palette()[grays(tmp_path / 'a')[0]])
+  (tmp_path / 'b.mat').write_bytes(b'damaged')
+  for call, bank in ((predict, [bank_dir]), (predict_softmax, [])):
+    with pytest.raises(ValueError, match='b.mat is damaged'):  # before the checkpoint is looked for
+      call(data, tmp_path / 'b', *bank, colormap=tmp_path / 'b.mat', restore_from='none')
 
 
 def test_unused_flags_are_reported_in_one_line(data, bank_dir, tmp_path, capsys):

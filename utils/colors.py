@@ -1,5 +1,8 @@
 """Colours of classes, and pictures of labels."""
 
+import io
+import pathlib
+
 import numpy as np
 import scipy.io
 
@@ -65,15 +68,24 @@ def load_colormap(path):
     uint8 [colours, 3].
 
   Raises:
-    ValueError: the file does not hold exactly one such array; names what it holds.
+    OSError: the file cannot be read.
+    ValueError: it is damaged or no MATLAB file, or does not hold exactly one such array; names it
+      and what it holds.
   """
-  arrays = {name: value for name, value in scipy.io.loadmat(path).items() if name[:2] != '__'}
+  remedy = 'leave --colormap out for the built-in colours'
+  content = io.BytesIO(pathlib.Path(path).read_bytes())
+  try:
+    content = scipy.io.loadmat(content)
+  except Exception as error:  # foreign bytes make SciPy's reader raise anything
+    raise ValueError(f'{path} is damaged or no MATLAB file ({error}): {remedy}') from error
+  arrays = {name: value for name, value in content.items() if name[:2] != '__'}
   maps = [value for value in arrays.values()
-          if value.ndim == 2 and value.shape[1] == 3 and 0 < len(value) <= 256]
-  if len(maps) != 1 or maps[0].min() < 0 or maps[0].max() > 255:
+          if value.ndim == 2 and value.shape[1] == 3 and 0 < len(value) <= 256
+          and value.dtype.kind in 'iuf']
+  if len(maps) != 1 or not (maps[0].min() >= 0 and maps[0].max() <= 255):
     shapes = {name: value.shape for name, value in arrays.items()}
     raise ValueError(f'{path}: expected one colour map [at most 256, 3] in 0..1 or 0..255, '
-                     f'found {shapes}; leave --colormap out for the built-in colours of VOC')
+                     f'found {shapes}; {remedy}')
   values = maps[0]
   scale = 255 if values.dtype.kind == 'f' and values.max() <= 1 else 1
   return np.round(values * float(scale)).astype(np.uint8)

@@ -53,3 +53,14 @@ def test_load_colormap_says_what_a_wrong_file_holds(tmp_path):
   scipy.io.savemat(tmp_path / 'a.mat', {'other': np.zeros((5, 4))})
   with pytest.raises(ValueError, match=r"a\.mat.*'other': \(5, 4\)"):
     colors.load_colormap(tmp_path / 'a.mat')
+  scipy.io.savemat(tmp_path / 'a.mat', {'nan': np.full((5, 3), np.nan)})
+  with pytest.raises(ValueError, match=r"a\.mat.*'nan': \(5, 3\)"):
+    colors.load_colormap(tmp_path / 'a.mat')
+
+
+@pytest.mark.parametrize('keep', [0, 130, 1000])
+def test_load_colormap_names_a_damaged_file(tmp_path, keep):
+  scipy.io.savemat(tmp_path / 'a.mat', {'colormapvoc': np.random.rand(256, 3)})
+  (tmp_path / 'a.mat').write_bytes((tmp_path / 'a.mat').read_bytes()[:keep])
+  with pytest.raises(ValueError, match=r'a\.mat is damaged or no MATLAB.*leave --colormap out'):
+    colors.load_colormap(tmp_path / 'a.mat')
