@@ -23,6 +23,7 @@ while [ $# -gt 0 ]; do
     *) echo "demo.sh: unknown argument $1 (--help lists them)" >&2; exit 2 ;;
   esac
 done
+# Paths are relative to where the script was called.
 absolute() { case "$1" in ""|/*) printf '%s' "$1" ;; *) printf '%s/%s' "$invoked_from" "$1" ;; esac; }
 data_dir="$(absolute "$data_dir")" data_list="$(absolute "$data_list")" val_list="$(absolute "$val_list")"
 output="$(absolute "$output")"
@@ -36,28 +37,31 @@ if [ -z "$data_dir$data_list" ]; then
   "$PYTHON" pyscripts/data/make_scenes.py --output_dir "$data_dir"
   data_list="$data_dir/train.txt" val_list="$data_dir/val.txt" dataset="${dataset:-scenes}"
 else
+  data_dir="${data_dir:-$invoked_from}"
   [ -n "$data_list" ] || { echo "demo.sh: --data_dir needs --data_list, a file of lines 'image mask'" >&2; exit 2; }
   output="${output:-snapshots/own}"
   if [ -z "$val_list" ]; then
     mkdir -p "$output"
     awk 'NF && ++n % 5 != 0' "$data_list" > "$output/train.txt"
     awk 'NF && ++n % 5 == 0' "$data_list" > "$output/val.txt"
+    [ -s "$output/val.txt" ] || { echo "demo.sh: $data_list has fewer than 5 images: give --val_list too" >&2; exit 2; }
     data_list="$output/train.txt" val_list="$output/val.txt"
   fi
 fi
 # A small network, for two CPU cores; every setting is an option of the real one.
-num_steps="${num_steps:-400}"
+num_steps="${num_steps:-1200}"
 common=(--data_dir "$data_dir")
 [ -z "$dataset" ] || common+=(--dataset "$dataset")
 [ -z "$num_classes" ] || common+=(--num_classes "$num_classes")
 checkpoint="$output/run/model.ckpt-$((num_steps - 1))"
-clusters=(--num_clusters 6 --restore_from "$checkpoint")
+clusters=(--num_clusters 8 --restore_from "$checkpoint")
 
 echo "== Training =="
 "$PYTHON" pyscripts/train/train_segsort.py "${common[@]}" --data_list "$data_list" --snapshot_dir "$output/run" \
   --model pspnet_resnet50 --width 0.25 --blocks 1,1,1,1 --head_dim 64 --batch_norm_decay 0.95 \
   --batch_size 8 --input_size "${input_size:-96,96}" --random_mirror --random_scale --random_crop \
-  --num_steps "$num_steps" --learning_rate 0.02 --num_clusters 5 --cache
+  --scale_range 0.75,1.5 \
+  --num_steps "$num_steps" --learning_rate 0.1 --num_clusters 5
 echo "== Prototypes of the training images =="
 "$PYTHON" pyscripts/inference/extract_prototypes.py "${common[@]}" "${clusters[@]}" --data_list "$data_list" \
   --save_dir "$output/run"
@@ -68,8 +72,11 @@ echo "== Evaluation =="
 "$PYTHON" pyscripts/benchmark/benchmark_by_mIoU.py "${common[@]}" --data_list "$val_list" \
   --pred_dir "$output/val/gray/" --json "$output/val/metrics.json"
 end=$(date +%s)
-echo "Pictures: $output/val/color/, predictions: $output/val/gray/, neighbours: $output/val/neighbours/"
+"$PYTHON" pyscripts/inference/show_neighbours.py "${common[@]}" --data_list "$val_list" --save_dir "$output/val" --rows 4
+echo "Pictures: $output/val/color/, and with the retrieved segments: $output/val/explained/"
+echo "Predictions: $output/val/gray/, neighbours: $output/val/neighbours/"
 echo "Training log: $output/run/metrics.jsonl; $PYTHON -m tensorboard.main --logdir $output/run shows it"
 echo "Took $((end - installed)) s, and $((installed - start)) s for the environment"
-"$PYTHON" -c 'import json, sys; print(f"mean IoU: {100 * json.load(open(sys.argv[1]))["mean_iou"]:.2f} %")' \
-  "$output/val/metrics.json"
+"$PYTHON" -c 'import json, sys
+value = json.load(open(sys.argv[1]))["mean_iou"]
+print(f"mean IoU: {100 * value:.2f} %")' "$output/val/metrics.json"

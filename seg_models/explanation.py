@@ -1,5 +1,6 @@
 """Pictures that explain labels: an image, what it was labelled, and the segments that said so."""
 
+import collections
 import os
 
 import numpy as np
@@ -17,8 +18,9 @@ def explanation_sheet(image, truth, prediction, segments, dataset, data_dir, *, 
   """Draws one picture for one image.
 
   Above: the image, the truth where it is known, and the prediction over the image. Below, a row
-  for each of the largest segments: the segment's box, and the boxes of its nearest neighbours in
-  the bank with their class and similarity; a frame's colour is the class.
+  for each of the largest segments, the largest of every class first: the segment's box, and the
+  boxes of its nearest neighbours in the bank with their class and similarity; a frame's colour is
+  the class.
 
   Args:
     image: uint8 [H, W, 3], RGB.
@@ -28,7 +30,7 @@ def explanation_sheet(image, truth, prediction, segments, dataset, data_dir, *, 
       `neighbours/<id>.json`.
     dataset: `seg_models.datasets.Dataset`.
     data_dir: folder that the neighbours' images are relative to.
-    rows: segments that are shown, largest first.
+    rows: segments that are shown.
     neighbours: neighbours that are shown of each.
     height: of every tile in pixels.
 
@@ -43,8 +45,7 @@ def explanation_sheet(image, truth, prediction, segments, dataset, data_dir, *, 
     maps.append(('truth', colors.colorize(truth, dataset.palette)))
   maps.append(('prediction', colors.overlay(image, colors.colorize(prediction, dataset.palette))))
   sheet = [[_tile(picture, title, None, height) for title, picture in maps]]
-  largest = sorted(segments, key=lambda segment: -segment['pixels'])[:rows]
-  for segment in largest:
+  for segment in _most_telling(segments)[:rows]:
     row = [_tile(_crop(image, segment['box']), f'{dataset.classes[segment["class"]]}',
                  dataset.palette[segment['class']], height)]
     for neighbour in segment['neighbours'][:neighbours]:
@@ -58,6 +59,15 @@ def explanation_sheet(image, truth, prediction, segments, dataset, data_dir, *, 
           dataset.palette[neighbour['class']], height))
     sheet.append(row)
   return _stack(sheet)
+
+
+def _most_telling(segments):
+  """The largest segment of every class, then the second largest, and so on."""
+  ranked, seen = [], collections.Counter()
+  for segment in sorted(segments, key=lambda segment: -segment['pixels']):
+    ranked.append((seen[segment['class']], -segment['pixels'], segment['segment'], segment))
+    seen[segment['class']] += 1
+  return [segment for *_, segment in sorted(ranked, key=lambda entry: entry[:3])]
 
 
 def _crop(image, box):

@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from seg_models.datasets import dataset_for
-from seg_models.explanation import explanation_sheet
+from seg_models.explanation import _most_telling, explanation_sheet
 
 DATASET = dataset_for(None, 3)
 
@@ -38,6 +38,12 @@ def test_only_the_largest_segments_are_shown(tmp_path):
       for rows in (1, 2))
   assert two.shape[0] > one.shape[0]
   np.testing.assert_array_equal(two[:one.shape[0], :one.shape[1]], one)
+
+
+def test_the_largest_segment_of_every_class_comes_first():
+  segments = [{'segment': index, 'class': label, 'pixels': pixels}
+              for index, (label, pixels) in enumerate([(0, 50), (0, 40), (1, 30), (0, 20), (1, 9)])]
+  assert [segment['segment'] for segment in _most_telling(segments)] == [0, 2, 1, 4, 3]
 
 
 def test_a_bank_without_images_is_refused(tmp_path):
