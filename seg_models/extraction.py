@@ -71,17 +71,19 @@ class Extractor:
 class BankFolder:
   """A bank in the making: one part for each image, joined in the list's order at the end.
 
-  A run that was killed goes on with the next image; one with other settings is refused.
+  A run that was killed goes on with the next image, and with other settings is refused; a finished
+  bank of other settings, images or masks is replaced.
 
   Args:
     save_dir: folder whose `prototypes/` will hold the bank.
     entries: the `Entry`s of the list, all of which the bank is made of.
     data_dir: folder that the images' names in the bank are relative to.
     settings: dict of JSON values, everything else that the bank depends on.
-    overwrite: whether a bank or parts of other settings are removed.
+    overwrite: whether the bank or parts that are there are removed first.
 
   Raises:
-    ValueError: the folder holds a bank of other or unknown settings.
+    ValueError: the folder holds parts of other settings, or a bank of which nothing is known; see
+      `utils.resuming.claim`.
   """
 
   def __init__(self, save_dir, entries, data_dir, settings, overwrite=False):
@@ -94,11 +96,13 @@ class BankFolder:
         **settings, 'images': len(entries),
         'list': hashlib.sha256(names.encode()).hexdigest()[:16]}
     bank_files = [self.folder / name for name in (banks.FEATURES, banks.LABELS, banks.INFO)]
-    outputs = [path for path in bank_files if path.exists()]
-    outputs += self._parts.glob('*.npz')
-    resuming.claim(self.folder / 'extraction.json', settings, outputs, overwrite)
-    if self.is_complete and self._parts.exists():
-      shutil.rmtree(self._parts)  # of a run that was killed between writing the bank and this
+    outputs = {path: None for path in bank_files if path.exists()}
+    outputs.update({path: path.stem for path in self._parts.glob('*.npz')})
+    sources = {entry.id: resuming.stamp(entry.image, entry.mask) for entry in entries}
+    self._record = self.folder / 'extraction.json'
+    resuming.claim(self._record, settings, sources, outputs, overwrite)
+    if self.is_complete:
+      self._tidy_up()  # a run may have been killed between writing the bank and this
 
   def name_of(self, entry):
     """The image's path relative to the data folder, as it is kept in the bank."""
@@ -134,8 +138,13 @@ class BankFolder:
                        'of this data set, and is --ignore_label right?')
     bank = banks.join_banks(parts)
     banks.save_bank(bank, self.folder)
-    shutil.rmtree(self._parts)
+    self._tidy_up()
     return bank, without
+
+  def _tidy_up(self):
+    if self._parts.exists():
+      shutil.rmtree(self._parts)
+    resuming.complete(self._record)
 
   def _part(self, entry):
     return self._parts / f'{entry.id}.npz'

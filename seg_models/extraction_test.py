@@ -1,4 +1,4 @@
-import dataclasses
+import pathlib
 
 import numpy as np
 import pytest
@@ -101,61 +101,72 @@ def test_an_unknown_mode_is_refused():
     Extractor(EMBEDDER, Segmenter(1, 1), mode='median')
 
 
-ENTRIES = [Entry(f'data/images/{name}.jpg', None, None, name) for name in 'cab']
 PARTS = [make_bank(2, seed=1), make_bank(3, seed=2), make_bank(1, seed=3)]
 
 
-def folder_of(path, settings=None, **options):
-  return BankFolder(path, ENTRIES, 'data', settings or {'num_clusters': 5}, **options)
+@pytest.fixture
+def entries(tmp_path):
+  (tmp_path / 'data').mkdir()
+  folder = tmp_path / 'data'
+  entries = [Entry(f'{folder}/{name}.jpg', f'{folder}/{name}.png', None, name) for name in 'cab']
+  for entry in entries:
+    for path in (entry.image, entry.mask):
+      pathlib.Path(path).touch()
+  return entries
 
 
-def test_parts_are_joined_in_the_lists_order(tmp_path):
-  folder = folder_of(tmp_path)
-  assert not folder.is_complete and folder.missing() == ENTRIES
+def folder_of(path, entries, settings=None, **options):
+  settings = settings or {'num_clusters': 5}
+  return BankFolder(path, entries, str(path / 'data'), settings, **options)
+
+
+def test_parts_are_joined_in_the_lists_order(tmp_path, entries):
+  folder = folder_of(tmp_path, entries)
+  assert not folder.is_complete and folder.missing() == entries
   for index in (2, 0, 1):
-    folder.write(ENTRIES[index], PARTS[index])
+    folder.write(entries[index], PARTS[index])
   bank, without = folder.finish()
   assert without == [] and folder.is_complete
   assert_equal(bank, banks.join_banks(PARTS))
   assert_equal(banks.load_bank(tmp_path), bank)
   assert not (tmp_path / 'prototypes' / 'parts').exists()
-  assert folder_of(tmp_path).is_complete
+  assert folder_of(tmp_path, entries).is_complete
 
 
-def test_an_interrupted_run_goes_on_with_the_next_image(tmp_path):
-  folder = folder_of(tmp_path)
-  folder.write(ENTRIES[0], PARTS[0])
+def test_an_interrupted_run_goes_on_with_the_next_image(tmp_path, entries):
+  folder = folder_of(tmp_path, entries)
+  folder.write(entries[0], PARTS[0])
   # What a process leaves that is killed while it writes the second part:
   (tmp_path / 'prototypes' / 'parts' / '.a.npz.17.tmp').write_bytes(b'half')
-  again = folder_of(tmp_path)
-  assert not again.is_complete and again.missing() == ENTRIES[1:]
+  again = folder_of(tmp_path, entries)
+  assert not again.is_complete and again.missing() == entries[1:]
   for index in (1, 2):
-    again.write(ENTRIES[index], PARTS[index])
+    again.write(entries[index], PARTS[index])
   assert_equal(again.finish()[0], banks.join_banks(PARTS))
 
 
-def test_a_run_killed_while_joining_joins_again(tmp_path, monkeypatch):
-  folder = folder_of(tmp_path)
-  for entry, part in zip(ENTRIES, PARTS, strict=True):
+def test_a_run_killed_while_joining_joins_again(tmp_path, entries, monkeypatch):
+  folder = folder_of(tmp_path, entries)
+  for entry, part in zip(entries, PARTS, strict=True):
     folder.write(entry, part)
   monkeypatch.setattr(np, 'save', interrupt)
   with pytest.raises(KeyboardInterrupt):
     folder.finish()
   monkeypatch.undo()
-  again = folder_of(tmp_path)
+  again = folder_of(tmp_path, entries)
   assert not again.is_complete and again.missing() == []
   assert_equal(again.finish()[0], banks.join_banks(PARTS))
 
 
-def test_a_run_killed_after_joining_leaves_nothing_to_do(tmp_path, monkeypatch):
-  folder = folder_of(tmp_path)
-  for entry, part in zip(ENTRIES, PARTS, strict=True):
+def test_a_run_killed_after_joining_leaves_nothing_to_do(tmp_path, entries, monkeypatch):
+  folder = folder_of(tmp_path, entries)
+  for entry, part in zip(entries, PARTS, strict=True):
     folder.write(entry, part)
   monkeypatch.setattr('shutil.rmtree', interrupt)
   with pytest.raises(KeyboardInterrupt):
     folder.finish()
   monkeypatch.undo()
-  assert folder_of(tmp_path).is_complete
+  assert folder_of(tmp_path, entries).is_complete
   assert not (tmp_path / 'prototypes' / 'parts').exists()
 
 
@@ -163,36 +174,69 @@ def interrupt(*_, **__):
   raise KeyboardInterrupt
 
 
-def test_images_without_prototypes_are_named(tmp_path):
-  folder = folder_of(tmp_path)
-  for entry, part in zip(ENTRIES, [PARTS[0], banks.empty_bank(3), PARTS[2]], strict=True):
+def test_images_without_prototypes_are_named(tmp_path, entries):
+  folder = folder_of(tmp_path, entries)
+  for entry, part in zip(entries, [PARTS[0], banks.empty_bank(3), PARTS[2]], strict=True):
     folder.write(entry, part)
   bank, without = folder.finish()
-  assert without == ['images/a.jpg'] and len(bank) == 3
+  assert without == ['a.jpg'] and len(bank) == 3
 
 
-def test_a_list_without_any_label_is_an_error(tmp_path):
-  folder = folder_of(tmp_path)
-  for entry in ENTRIES:
+def test_a_list_without_any_label_is_an_error(tmp_path, entries):
+  folder = folder_of(tmp_path, entries)
+  for entry in entries:
     folder.write(entry, banks.empty_bank(3))
   with pytest.raises(ValueError, match='none of the 3 images has a labelled pixel'):
     folder.finish()
 
 
-def test_other_settings_or_another_list_are_refused_and_overwritten_on_request(tmp_path):
-  folder_of(tmp_path).write(ENTRIES[0], PARTS[0])
+def test_other_settings_or_another_list_are_refused_and_overwritten_on_request(tmp_path, entries):
+  folder_of(tmp_path, entries).write(entries[0], PARTS[0])
   with pytest.raises(ValueError, match='num_clusters: 5 there, 8 now.*--save_dir'):
-    folder_of(tmp_path, {'num_clusters': 8})
+    folder_of(tmp_path, entries, {'num_clusters': 8})
   with pytest.raises(ValueError, match='images: 3 there, 2 now'):
-    BankFolder(tmp_path, ENTRIES[:2], 'data', {'num_clusters': 5})
-  renamed = [dataclasses.replace(ENTRIES[0], id='d', image='data/d.jpg'), *ENTRIES[1:]]
+    folder_of(tmp_path, entries[:2])
   with pytest.raises(ValueError, match='list: '):
-    BankFolder(tmp_path, renamed, 'data', {'num_clusters': 5})
-  assert folder_of(tmp_path, {'num_clusters': 8}, overwrite=True).missing() == ENTRIES
+    folder_of(tmp_path, entries[::-1])
+  assert folder_of(tmp_path, entries, {'num_clusters': 8}, overwrite=True).missing() == entries
 
 
-def test_a_bank_of_the_originals_is_not_overwritten_unasked(tmp_path):
+def finish(folder, parts=PARTS):
+  for entry, part in zip(folder.entries, parts, strict=True):
+    if entry in folder.missing():
+      folder.write(entry, part)
+  return folder.finish()[0]
+
+
+def test_a_finished_bank_of_other_settings_is_replaced(tmp_path, entries):
+  finish(folder_of(tmp_path, entries))
+  again = folder_of(tmp_path, entries, {'num_clusters': 8})
+  assert not again.is_complete and again.missing() == entries
+  again.write(entries[0], PARTS[2])
+  with pytest.raises(ValueError, match='num_clusters: 8 there, 5 now'):  # unfinished now
+    folder_of(tmp_path, entries)
+  parts = [PARTS[2], *PARTS[1:]]
+  assert_equal(finish(folder_of(tmp_path, entries, {'num_clusters': 8}), parts),
+               banks.join_banks(parts))
+
+
+def test_a_corrected_mask_makes_a_finished_bank_anew_and_one_part_of_an_unfinished(
+    tmp_path, entries):
+  folder = folder_of(tmp_path, entries)
+  for index in (0, 1):
+    folder.write(entries[index], PARTS[index])
+  pathlib.Path(entries[1].mask).write_bytes(b'corrected')
+  again = folder_of(tmp_path, entries)
+  assert again.missing() == entries[1:]
+  finish(again)
+  assert folder_of(tmp_path, entries).is_complete
+  pathlib.Path(entries[2].mask).write_bytes(b'corrected')
+  again = folder_of(tmp_path, entries)
+  assert not again.is_complete and again.missing() == entries
+
+
+def test_a_bank_of_the_originals_is_not_overwritten_unasked(tmp_path, entries):
   (tmp_path / 'prototypes').mkdir()
   np.save(tmp_path / 'prototypes' / 'prototype_features.npy', PARTS[0].features)
   with pytest.raises(ValueError, match='already holds prototype_features.npy'):
-    folder_of(tmp_path)
+    folder_of(tmp_path, entries)

@@ -224,9 +224,11 @@ def _predict(predict, entries, network_config, network, output, settings, palett
              with_neighbours=False):
   """Writes `predict(images, names)`, for each image (labels,) or (labels, neighbours)."""
   folder = PredictionFolder(
-      output.save_dir, network.dataset, settings, palette, with_neighbours, output.overwrite)
-  missing = folder.missing(entries)
+      output.save_dir, entries, network.dataset, settings, palette, with_neighbours,
+      output.overwrite)
+  missing = folder.missing()
   if not missing:
+    folder.finish()
     print(f'{output.save_dir} holds all {len(entries)} predictions: nothing to do.')
     return 0
   _start(network_config, network)
@@ -235,6 +237,7 @@ def _predict(predict, entries, network_config, network, output, settings, palett
     results = predict(images, [entry.image for entry in done])
     for entry, result in zip(done, results, strict=True):
       folder.write(entry, *result)
+  folder.finish()
   print(f'{len(entries)} predictions in {output.save_dir}: gray/ (class ids), color/ (pictures)'
         f'{", neighbours/ (what each segment was found to be like)" if with_neighbours else ""}')
   return 0

@@ -79,7 +79,8 @@ class OutputConfig:
   """Where results go; a command that was interrupted goes on where it was."""
   save_dir: str = option('', 'folder of the results', flags=('save-dir',))
   batch_size: int = option(1, 'images that go through the network together, where sizes are equal')
-  overwrite: bool = option(False, 'remove the results of an earlier run in --save_dir first')
+  overwrite: bool = option(
+      False, 'remove the results of an earlier run in --save_dir first, of an unfinished one too')
   colormap: str | None = option(
       None, "MATLAB file with a colour map for the pictures; default: the data set's own")
 

@@ -104,7 +104,7 @@ def test_a_bank_of_a_list(data, bank_dir):
     assert bank.pixels[mine].sum() <= height * (width - 3)
     assert (bank.box[mine] <= [height, width, height, width]).all()
     assert (bank.box[mine][:, 1] >= 3).all()  # the first columns are ignored
-  settings = files.read_json(bank_dir / 'prototypes' / 'extraction.json')
+  settings = files.read_json(bank_dir / 'prototypes' / 'extraction.json')['settings']
   assert settings['num_clusters'] == 3 and settings['location_weight'] == 0.5
 
 
@@ -149,7 +149,7 @@ def test_several_scales_by_the_scripts_defaults(data, bank_dir, tmp_path):
                  input_size='32,32', strides='24,24') == 0
   for folder in ('whole', 'windows'):
     assert [gray.shape for gray in grays(tmp_path / folder)] == SIZES
-  record = files.read_json(tmp_path / 'windows' / 'inference.json')
+  record = files.read_json(tmp_path / 'windows' / 'inference.json')['settings']
   assert record['clustered_windows'] == {'size': [32, 32], 'strides': [24, 24]}
   assert record['windows'] is None and len(record['scales']) == 6
   with pytest.raises(ValueError, match='--save_neighbours'):
@@ -177,7 +177,7 @@ def test_windows_are_clustered_one_by_one_with_several_scales_or_on_request(
 def test_windows_of_a_single_scale_join_embeddings(data, tmp_path):
   assert extract(data, tmp_path, windows=True, input_size='32,32', strides='16,16') == 0
   assert predict(data, tmp_path, tmp_path, windows=True, input_size='32,32', strides='16,16') == 0
-  record = files.read_json(tmp_path / 'inference.json')
+  record = files.read_json(tmp_path / 'inference.json')['settings']
   assert record['windows'] == {'size': [32, 32], 'strides': [16, 16]}
   assert record['clustered_windows'] is None
 
@@ -225,6 +225,8 @@ def test_an_interrupted_inference_goes_on(data, bank_dir, tmp_path, monkeypatch)
     predict(data, tmp_path / 'part', bank_dir)
   assert len(list((tmp_path / 'part' / 'gray').iterdir())) == 2
   monkeypatch.undo()
+  with pytest.raises(ValueError, match='unfinished run with other settings .k: 3 there, 4 now'):
+    predict(data, tmp_path / 'part', bank_dir, k_in_nearest_neighbors=4)
   again = []
   monkeypatch.setattr(inference.PredictionFolder, 'write', lambda self, entry, *rest: (
       again.append(entry.id), write(self, entry, *rest)))
@@ -232,8 +234,18 @@ def test_an_interrupted_inference_goes_on(data, bank_dir, tmp_path, monkeypatch)
   assert again == ['2', '3']
   for whole, part in zip(grays(tmp_path / 'whole'), grays(tmp_path / 'part'), strict=True):
     np.testing.assert_array_equal(whole, part)
-  with pytest.raises(ValueError, match='k: 3 there, 4 now'):
-    predict(data, tmp_path / 'part', bank_dir, k_in_nearest_neighbors=4)
+
+
+def test_several_scales_after_one_into_the_same_folder(data, bank_dir, tmp_path, capsys):
+  """As the original's train_segsort.sh has it."""
+  predict(data, tmp_path / 'both', bank_dir)
+  predict(data, tmp_path / 'both', bank_dir, {'flip_aug': True})
+  lines = capsys.readouterr().out.splitlines()
+  assert sum('finished run with other settings (flip: False there, True now)' in line
+             for line in lines) == 1
+  predict(data, tmp_path / 'mirrored', bank_dir, {'flip_aug': True})
+  for both, mirrored in zip(grays(tmp_path / 'both'), grays(tmp_path / 'mirrored'), strict=True):
+    np.testing.assert_array_equal(both, mirrored)
 
 
 def test_a_truncated_image_stops_with_its_name_and_the_rest_is_kept(data, bank_dir, tmp_path):

@@ -14,34 +14,41 @@ class PredictionFolder:
 
   Args:
     save_dir: the folder that these are in.
+    entries: the `seg_models.image_reader.Entry`s of the images.
     dataset: `seg_models.datasets.Dataset`.
     settings: dict of JSON values, everything that a prediction depends on.
     palette: uint8 [colours, 3], or None for the data set's.
     with_neighbours: whether the third file belongs to an image.
-    overwrite: whether predictions of other settings, or of the same, are removed first.
+    overwrite: whether all predictions that are there are removed first.
 
   Raises:
-    ValueError: the folder holds predictions of other or unknown settings.
+    ValueError: the folder holds unfinished predictions of other settings, or predictions of which
+      nothing is known; see `utils.resuming.claim`.
   """
 
-  def __init__(self, save_dir, dataset, settings, palette=None, with_neighbours=False,
+  def __init__(self, save_dir, entries, dataset, settings, palette=None, with_neighbours=False,
                overwrite=False):
     self._folder = pathlib.Path(save_dir)
+    self._entries = entries
+    self._record = self._folder / 'inference.json'
     self._dtype = np.uint8 if dataset.num_classes <= 256 else np.uint16
     self._classes = dataset.classes
     self._palette = dataset.palette if palette is None else palette
     self._with_neighbours = with_neighbours
     outputs = [*self._folder.glob('gray/*.png'), *self._folder.glob('color/*.png'),
                *self._folder.glob('neighbours/*.json')]
-    resuming.claim(self._folder / 'inference.json', settings, outputs, overwrite)
+    sources = {entry.id: resuming.stamp(entry.image) for entry in entries}
+    resuming.claim(
+        self._record, settings, sources, {path: path.stem for path in outputs}, overwrite)
 
   def _paths(self, entry):
     paths = [self._folder / 'gray' / f'{entry.id}.png', self._folder / 'color' / f'{entry.id}.png']
     return paths + [self._folder / 'neighbours' / f'{entry.id}.json'] * self._with_neighbours
 
-  def missing(self, entries):
+  def missing(self):
     """The entries of which not all files are there."""
-    return [entry for entry in entries if not all(path.exists() for path in self._paths(entry))]
+    return [entry for entry in self._entries
+            if not all(path.exists() for path in self._paths(entry))]
 
   def write(self, entry, labels, neighbours=None):
     """Writes the files of one image.
@@ -58,3 +65,7 @@ class PredictionFolder:
           'segments': neighbours})
     images.write_png(color, colors.colorize(labels % 256, self._palette))
     images.write_png(gray, labels.astype(self._dtype))
+
+  def finish(self):
+    """Notes that all predictions are there: another run may then replace them."""
+    resuming.complete(self._record)

@@ -14,7 +14,8 @@ def command(tmp_path):
   images.write_png(tmp_path / 'a.png', np.full([20, 30, 3], 90, np.uint8))
   (tmp_path / 'list.txt').write_text('a.png\n')
   (entry,) = read_list(tmp_path / 'list.txt', str(tmp_path), need_mask=False)
-  folder = PredictionFolder(tmp_path / 'val', dataset_for('scenes'), {}, with_neighbours=True)
+  folder = PredictionFolder(
+      tmp_path / 'val', [entry], dataset_for('scenes'), {}, with_neighbours=True)
   folder.write(entry, np.zeros([20, 30], int), [{
       'segment': 0, 'class': 0, 'pixels': 600, 'box': [0, 0, 20, 30], 'neighbours': [
           {'prototype': 3, 'class': 1, 'similarity': 0.5, 'image': 'a.png', 'box': [0, 0, 5, 5]}]}])
