@@ -4,9 +4,13 @@
 #
 #   DATA_DIR   folder of CamVid in the VOC layout: JPEGImages/, segcls/, train.txt, val.txt (README, "CamVid")
 #   BACKBONE   Keras' own ImageNet file of MobileNetV2 without top (README, "CamVid")
-cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+# Paths are relative to where the script was called.
+absolute() { case "$1" in /*) printf '%s' "$1" ;; *) printf '%s/%s' "$PWD" "$1" ;; esac; }
 : "${DATA_DIR:?set DATA_DIR to the folder of CamVid in the VOC layout (README.md, \"CamVid\")}"
 : "${BACKBONE:?set BACKBONE to the ImageNet weights of MobileNetV2 without top (README.md, \"CamVid\")}"
+DATA_DIR="$(absolute "$DATA_DIR")" BACKBONE="$(absolute "$BACKBONE")"
+[ -z "${OUTPUT:-}" ] || OUTPUT="$(absolute "$OUTPUT")"
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 source bashscripts/environment.sh
 
 SEED="${SEED:-1234}"

@@ -1,23 +1,30 @@
 #!/usr/bin/env bash
-# The table of README.md, "CamVid": SegSort and softmax, single- and multi-scale, two seeds each. Skips what is done;
-# the results (small JSON files) go to snapshots/results/camvid, which is in the repository.
+# The table of README.md, "CamVid": SegSort and softmax, single- and multi-scale, two seeds each. Skips what is done.
+# The results, small JSON files, go to snapshots/results/camvid, which is in the repository; with other settings
+# (NUM_STEPS=..., LEARNING_RATE=...) name another folder: RESULTS=/tmp/results.
 set -euo pipefail
-here="$(dirname "$0")"
-RESULTS="$(cd "$here/../.." && pwd)/snapshots/results/camvid"
+here="$(cd "$(dirname "$0")" && pwd)"
+root="$(cd "$here/../.." && pwd)"
+committed="$root/snapshots/results/camvid"
+RESULTS="${RESULTS:-$committed}"
+if [ "$RESULTS" = "$committed" ]; then
+  for name in NUM_STEPS BATCH_SIZE INPUT_SIZE LEARNING_RATE MODEL NUM_CLUSTERS K_IN_NEAREST_NEIGHBORS; do
+    [ -z "${!name:-}" ] || { echo "table.sh: $name is set: name another folder for its results, RESULTS=..." >&2; exit 2; }
+  done
+fi
 mkdir -p "$RESULTS"
-OUTPUT_ROOT="${OUTPUT:-snapshots/camvid}"
+export OUTPUT="${OUTPUT:-$root/snapshots/camvid}"
 
 for seed in ${SEEDS:-1 2}; do
   for method in segsort softmax; do
-    if [ ! -f "$RESULTS/$method-seed$seed-single.json" ] || [ ! -f "$RESULTS/$method-seed$seed-multi.json" ]; then
-      SEED="$seed" OUTPUT="$OUTPUT_ROOT" bash "$here/train_$method.sh"
-      run="$here/../../$OUTPUT_ROOT/$method/seed$seed"
-      case "$OUTPUT_ROOT" in /*) run="$OUTPUT_ROOT/$method/seed$seed" ;; esac
-      cp "$run/val/metrics.json" "$RESULTS/$method-seed$seed-single.json"
-      cp "$run/val_msc/metrics.json" "$RESULTS/$method-seed$seed-multi.json"
+    name="$RESULTS/$method-seed$seed"
+    if [ ! -f "$name-single.json" ] || [ ! -f "$name-multi.json" ]; then
+      SEED="$seed" bash "$here/train_$method.sh"
+      cp "$OUTPUT/$method/seed$seed/val/metrics.json" "$name-single.json"
+      cp "$OUTPUT/$method/seed$seed/val_msc/metrics.json" "$name-multi.json"
     fi
   done
 done
-cd "$here/../.."
+cd "$root"
 source bashscripts/environment.sh
 exec "$PYTHON" pyscripts/benchmark/make_table.py "$RESULTS"
