@@ -14,6 +14,7 @@ from seg_models.models.restoring import config_for, restore_model
 from seg_models.pictures import batch_pictures
 from utils import checkpoints, run_folder, training
 from utils.configuration import add_arguments, from_arguments, option
+from utils.float32 import exact_float32
 from utils.train_step import TrainStep
 
 
@@ -141,6 +142,7 @@ def train(method_name, data, network, augmentation, loop, run, method_config):
   """
   replicas = training.usable_replicas(run.num_gpu, loop.batch_size)
   training.use_devices(replicas)
+  exact_float32()
   dataset = dataset_for(data.dataset, data.num_classes, data.ignore_label)
   if not data.data_list:
     raise ValueError('--data_list is missing: a text file with lines `image mask`')

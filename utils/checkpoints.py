@@ -201,17 +201,28 @@ def save(prefix, arrays, metadata=None):
 
 
 def latest(directory):
-  """Prefix of the newest checkpoint of a folder by its `checkpoint` file, or None."""
+  """Prefix of the newest checkpoint of a folder by its `checkpoint` file, or None.
+
+  Where the newest one has been removed, it is the newest of those that the file names and that are
+  there.
+
+  Raises:
+    ValueError: the file is damaged, or none of what it names is there.
+  """
   state = pathlib.Path(directory) / STATE
   if not state.exists():
     return None
-  match = re.search(r'^model_checkpoint_path: "(.*)"$', state.read_text(), re.MULTILINE)
-  if not match:
+  text = state.read_text(encoding='utf-8')
+  newest = re.findall(r'^model_checkpoint_path: "(.*)"$', text, re.MULTILINE)
+  if not newest:
     raise ValueError(f'{state} is damaged: it names no model_checkpoint_path')
-  prefix = state.parent / match.group(1)
-  if not os.path.exists(f'{prefix}.index'):
-    raise ValueError(f'{state} names {prefix}, which is missing: remove {state} or restore it')
-  return prefix
+  older = re.findall(r'^all_model_checkpoint_paths: "(.*)"$', text, re.MULTILINE)
+  for name in [*newest, *reversed(older)]:
+    prefix = state.parent / name
+    if os.path.exists(f'{prefix}.index'):
+      return prefix
+  raise ValueError(f'{state} names {newest[0]}, which is missing, and so are all others that it '
+                   f'names: restore them, or remove {state} to begin anew')
 
 
 def update_state(directory, prefix, keep):
@@ -236,5 +247,8 @@ def update_state(directory, prefix, keep):
   with replacing(directory / STATE, 'w') as file:
     file.write('\n'.join(lines) + '\n')
   for name in set(names) - set(kept):
-    for part in directory.glob(f'{name}.*'):
+    # The index first: without it there is no checkpoint that could be found damaged.
+    for part in sorted(directory.glob(f'{name}.*'), key=lambda path: path.suffix != '.index'):
       part.unlink()
+  for left in directory.glob('.model.ckpt-*.tmp*'):  # of a process that was killed while saving
+    left.unlink()

@@ -269,3 +269,19 @@ def test_a_zip_file_without_weights_is_told(tmp_path):
     file.writestr('config.json', '{}')
   with pytest.raises(ValueError, match='a.keras is not a Keras weight file'):
     checkpoints.open_archive(tmp_path / 'a.keras')
+
+
+def test_latest_falls_back_to_an_older_checkpoint_that_is_there(tmp_path):
+  for step in (1, 2, 3):
+    checkpoints.save(tmp_path / f'model.ckpt-{step}', {'a': np.zeros(2)}, {'step': step})
+    checkpoints.update_state(tmp_path, tmp_path / f'model.ckpt-{step}', keep=10)
+  (tmp_path / 'model.ckpt-3.index').unlink()
+  assert checkpoints.latest(tmp_path).name == 'model.ckpt-2'
+
+
+def test_what_a_killed_save_left_is_removed_by_the_next(tmp_path):
+  left = tmp_path / '.model.ckpt-1.123.tmp.data-00000-of-00001'
+  left.write_bytes(b'half')
+  checkpoints.save(tmp_path / 'model.ckpt-2', {'a': np.zeros(2)}, {})
+  checkpoints.update_state(tmp_path, tmp_path / 'model.ckpt-2', keep=1)
+  assert not left.exists()

@@ -13,6 +13,8 @@ _OF_TRAINING = re.compile(
     r'.*/Momentum$|^state/|^loss_scale/|^memory_(labels_)?\d+$|^global_step$|^mean_rgb$')
 # Arrays of a ResNet's trunk.
 _OF_TRUNK = re.compile(r'.*/bottleneck_v1/')
+# Flags of fields that are named otherwise on the command line.
+_FLAGS = {'name': 'model', 'output_dim': 'embedding_dim or --num_classes'}
 # Fields that belong to the head, which a network need not take from the file.
 _HEAD_FIELDS = ('name', 'output_dim', 'head_dim', 'head_batch_norm_decay')
 
@@ -62,11 +64,12 @@ def _stored_config(archive, config, explicit, restore_head):
       if new != old:
         head.setdefault('head_dim', None)
     stored = dataclasses.replace(stored, **head)
-  wrong = [f'--{name} {getattr(config, name)} where the checkpoint has {getattr(stored, name)}'
+  wrong = [f'--{_FLAGS.get(name, name)} {getattr(config, name)} where the checkpoint has '
+           f'{getattr(stored, name)}'
            for name in explicit if getattr(config, name) != getattr(stored, name)]
   if wrong:
     raise ValueError(f'{archive.path}: {archive.describe()}; {"; ".join(wrong)}: leave the flag '
-                     'out')
+                     'out, or train another head on its trunk (--not_restore_classifier)')
   return stored
 
 
