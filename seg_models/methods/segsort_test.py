@@ -31,13 +31,13 @@ def batch_of(count, seed=0, height=48, width=48):
       'index': tf.range(count, dtype=tf.int64)}
 
 
-def make(replicas=1, batch_size=4, learning_rate=0.05, **options):
+def make(replicas=1, batch_size=4, learning_rate=0.05, precision='float32', **options):
   training = TrainingConfig(
-      num_steps=10, batch_size=batch_size, learning_rate=learning_rate,
+      num_steps=10, batch_size=batch_size, learning_rate=learning_rate, precision=precision,
       jit_compile=options.pop('jit_compile', False))
   strategy = make_strategy(replicas)
   with strategy.scope():
-    model = build_model(CONFIG, synchronized=replicas > 1)
+    model = build_model(CONFIG, synchronized=replicas > 1, precision=precision)
   config = SegSortConfig(num_clusters=3, **options)
   method = SegSort(model, dataset_for(None, CLASSES), config, batch_size, seed=5)
   variables = variable_names(model)
@@ -63,8 +63,12 @@ def assert_close(first, second, tolerance):
         first[name], second[name], atol=tolerance * scale, err_msg=name)
 
 
-def test_loss_falls_and_the_memory_fills():
-  method, step = make()
+@pytest.mark.parametrize('precision', [
+    'float32',
+    pytest.param('mixed_bfloat16', marks=pytest.mark.slow),
+    pytest.param('mixed_float16', marks=pytest.mark.slow)])
+def test_loss_falls_and_the_memory_fills(precision):
+  method, step = make(precision=precision)
   batch = batch_of(4)
   losses = [float(step([batch], index)['loss']) for index in range(8)]
   assert losses[-1] < 0.8 * losses[0]
