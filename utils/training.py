@@ -3,7 +3,6 @@
 import collections
 import contextlib
 import dataclasses
-import functools
 import pathlib
 import sys
 import time
@@ -189,7 +188,6 @@ class Trainer:
           'images and masks.')
 
 
-@functools.cache
 def usable_replicas(num_gpu, batch_size):
   """The greatest number of replicas up to `num_gpu` that divides the batch; says so if it is less.
 
@@ -207,9 +205,6 @@ def usable_replicas(num_gpu, batch_size):
 def make_strategy(num_replicas):
   """One device, or MirroredStrategy over `num_replicas` GPUs (or logical CPU devices without GPUs).
 
-  The same strategy each time: two of them in a process number their collective operations alike
-  and wait for each other's.
-
   Raises:
     ValueError: fewer devices than replicas.
   """
@@ -219,7 +214,11 @@ def make_strategy(num_replicas):
   devices = [device.name for device in tf.config.list_logical_devices(kind)]
   if len(devices) < num_replicas:
     raise ValueError(f'--num_gpu {num_replicas}: only {len(devices)} {kind} device(s) here')
-  return tf.distribute.MirroredStrategy(devices[:num_replicas])
+  # On the CPU, which only tests and trials do: two strategies of a process number their collective
+  # operations alike and abort each other's. Summing on one device needs no numbers.
+  return tf.distribute.MirroredStrategy(
+      devices[:num_replicas],
+      cross_device_ops=None if kind == 'GPU' else tf.distribute.ReductionToOneDevice())
 
 
 def use_devices(num_replicas):
