@@ -5,7 +5,7 @@ source "$(dirname "$0")/recipe.sh"
 
 RUN="$OUTPUT/segsort/seed$SEED"
 CKPT="$RUN/model.ckpt-$((NUM_STEPS - 1))"
-NUM_CLUSTERS="${NUM_CLUSTERS:-12}"
+NUM_CLUSTERS="${NUM_CLUSTERS:-20}"
 K="${K_IN_NEAREST_NEIGHBORS:-15}"
 COMMON=(--data_dir "$HALF" --dataset camvid --num_classes 11 --restore_from "$CKPT" --num_clusters "$NUM_CLUSTERS")
 
