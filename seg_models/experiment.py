@@ -11,6 +11,7 @@ from seg_models.image_reader import AugmentationConfig, read_list, training_batc
 from seg_models.methods import METHODS
 from seg_models.models import ModelConfig, build_model, is_head, variable_names
 from seg_models.models.restoring import config_for, restore_model
+from seg_models.oversegmentations import with_oversegmentations
 from seg_models.pictures import batch_pictures
 from utils import checkpoints, run_folder, training
 from utils.configuration import add_arguments, from_arguments, option
@@ -23,6 +24,8 @@ class DataConfig:
   """Which images, and what their labels mean."""
   data_dir: str = option('', 'folder that the paths of --data_list are relative to')
   data_list: str = option('', 'text file with lines `image mask [oversegmentation]`')
+  oversegmentation_dir: str = option(
+      '', "folder of <id>.png, region ids, for methods without labels; default: the list's")
   dataset: str | None = option(
       None, "descriptor with names and palette (seg_models/datasets.py); default: VOC's")
   num_classes: int | None = option(
@@ -125,7 +128,8 @@ def _claim_folder(run, data, network, augmentation, loop, method_config, method_
   config['images'] = hashlib.sha256('\n'.join(entry.id for entry in entries).encode()).hexdigest()
   run_folder.claim(
       run.snapshot_dir, config,
-      ignore=(*training.FREE_FIELDS, 'cache', 'data_dir', 'data_list', 'restore_from'))
+      ignore=(*training.FREE_FIELDS, 'cache', 'data_dir', 'data_list', 'oversegmentation_dir',
+              'restore_from'))
   return newest
 
 
@@ -146,8 +150,10 @@ def train(method_name, data, network, augmentation, loop, run, method_config):
   dataset = dataset_for(data.dataset, data.num_classes, data.ignore_label)
   if not data.data_list:
     raise ValueError('--data_list is missing: a text file with lines `image mask`')
-  entries = read_list(data.data_list, data.data_dir)
   method_class = METHODS[method_name]
+  entries = read_list(data.data_list, data.data_dir, need_mask=method_class.needs_mask)
+  if method_class.needs_oversegmentation:
+    entries = with_oversegmentations(entries, data.oversegmentation_dir)
   newest = _claim_folder(
       run, data, network, augmentation, loop, method_config, method_name, replicas, entries)
   model_config = _model_config(
@@ -192,7 +198,9 @@ def train(method_name, data, network, augmentation, loop, run, method_config):
 
   def make_batches(first):
     return training_batches(
-        entries, dataset, augmentation, loop.batch_size, loop.seed, first, cache=data.cache)
+        entries, dataset, augmentation, loop.batch_size, loop.seed, first, cache=data.cache,
+        need_mask=method_class.needs_mask,
+        max_regions=getattr(method_config, 'max_regions', None))
 
   with run_folder.lock(run.snapshot_dir):
     folder = run_folder.RunFolder(run.snapshot_dir, first_step)

@@ -107,14 +107,15 @@ def _check_files(needed, data_list, data_dir):
         f'are relative to --data_dir {data_dir!r}):\n  ' + '\n  '.join(shown))
 
 
-def load_example(entry, dataset, need_mask=True, need_oversegmentation=False):
+def load_example(entry, dataset, need_mask=True, max_regions=None):
   """Decodes and checks the files of one list line.
 
   Args:
     entry: `Entry`.
     dataset: `seg_models.datasets.Dataset`.
     need_mask: read the mask too.
-    need_oversegmentation: read the oversegmentation too.
+    max_regions: None, or how many regions an oversegmentation may have; it is then read too, and
+      its ids, whatever they are, become 0, 1, ... in their order.
 
   Returns:
     `Example`; what was not asked for is None.
@@ -129,23 +130,27 @@ def load_example(entry, dataset, need_mask=True, need_oversegmentation=False):
     label = dataset.from_file(images.read_mask(entry.mask), entry.mask)
     check_sizes(image, label, entry.image, entry.mask)
     check_labels(label, dataset, entry.mask)
-  if need_oversegmentation:
-    oversegmentation = images.read_mask(entry.oversegmentation)
-    check_sizes(image, oversegmentation, entry.image, entry.oversegmentation)
+  if max_regions is not None:
+    ids = images.read_mask(entry.oversegmentation)
+    check_sizes(image, ids, entry.image, entry.oversegmentation)
+    known, compact = np.unique(ids, return_inverse=True)
+    if len(known) > max_regions:
+      raise ValueError(f'{entry.oversegmentation}: {len(known)} regions, more than --max_regions '
+                       f'{max_regions}: raise it, or make coarser oversegmentations')
+    oversegmentation = compact.reshape(ids.shape).astype(np.int32)
   return Example(entry, image, label, oversegmentation)
 
 
-def iterate_examples(entries, dataset, need_mask=True, need_oversegmentation=False, *, prefetch=4):
+def iterate_examples(entries, dataset, need_mask=True, max_regions=None, *, prefetch=4):
   """Yields `load_example` of each entry in order, decoding up to `prefetch` in the background."""
   load = functools.partial(
-      load_example, dataset=dataset, need_mask=need_mask,
-      need_oversegmentation=need_oversegmentation)
+      load_example, dataset=dataset, need_mask=need_mask, max_regions=max_regions)
   return map_ahead(load, entries, prefetch)
 
 
 def training_batches(
     entries, dataset, augmentation: AugmentationConfig, batch_size, seed, first_step=0, *,
-    cache=False, shuffle=True, need_mask=True, need_oversegmentation=False, prefetch=4):
+    cache=False, shuffle=True, need_mask=True, max_regions=None, prefetch=4):
   """Endless augmented batches, the same ones in every run.
 
   Batch s depends on (seed, s) alone, whatever the number of threads and whichever step a run starts
@@ -162,7 +167,7 @@ def training_batches(
     cache: keep the decoded images in memory, 3 bytes a pixel and 4 more for each map.
     shuffle: False for the list's order.
     need_mask: False leaves the masks unread; every label is then the ignore label.
-    need_oversegmentation: True reads the list's third column.
+    max_regions: None, or the bound with which oversegmentations are read; see `load_example`.
     prefetch: batches that are made in the background.
 
   Yields:
@@ -178,8 +183,7 @@ def training_batches(
   import tensorflow as tf  # seconds that tools for files and scores need not wait
 
   load = functools.partial(
-      load_example, dataset=dataset, need_mask=need_mask,
-      need_oversegmentation=need_oversegmentation)
+      load_example, dataset=dataset, need_mask=need_mask, max_regions=max_regions)
   if cache:
     load = functools.cache(load)
   order = functools.lru_cache(maxsize=2)(
@@ -193,7 +197,7 @@ def training_batches(
     size = example.image.shape[:2]
     label = np.full(size, dataset.ignore_label) if example.label is None else example.label
     maps = {'label': (label, dataset.ignore_label)}
-    if need_oversegmentation:
+    if max_regions is not None:
       maps['oversegmentation'] = (example.oversegmentation, -1)
     crop = augment(example.image, maps, augmentation, np.random.default_rng([seed, 1, place]))
     return {**crop, 'size': np.array(size, np.int32), 'index': np.int64(index)}

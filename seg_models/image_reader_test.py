@@ -7,11 +7,12 @@ from PIL import Image
 from network.common.preprocessing import MEAN_RGB
 from seg_models.datasets import dataset_for
 from seg_models.image_reader import (
-    AugmentationConfig,
-    iterate_examples,
-    load_example,
-    read_list,
-    training_batches,
+  AugmentationConfig,
+  Entry,
+  iterate_examples,
+  load_example,
+  read_list,
+  training_batches,
 )
 from utils import images
 from utils.shared_data import shared
@@ -124,7 +125,7 @@ def test_equal_names_are_refused_only_where_results_are_named_after_them(tmp_pat
 
 def test_examples_are_what_the_files_hold(tmp_path):
   entries = make_data(tmp_path)
-  examples = list(iterate_examples(entries, DATASET, need_oversegmentation=True))
+  examples = list(iterate_examples(entries, DATASET, max_regions=256))
   assert [example.entry for example in examples] == entries
   for example in examples:
     with Image.open(example.entry.image) as image:
@@ -132,7 +133,9 @@ def test_examples_are_what_the_files_hold(tmp_path):
     with Image.open(example.entry.mask) as image:
       np.testing.assert_array_equal(example.label, np.asarray(image))
     with Image.open(example.entry.oversegmentation) as image:
-      np.testing.assert_array_equal(example.oversegmentation, np.asarray(image))
+      ids = np.asarray(image)
+    # The same regions, numbered without gaps.
+    np.testing.assert_array_equal(np.unique(ids)[example.oversegmentation], ids)
     assert example.image.dtype == np.uint8 and example.label.dtype == np.int32
   bare = load_example(entries[0], DATASET, need_mask=False)
   assert bare.label is None and bare.oversegmentation is None
@@ -186,7 +189,7 @@ def test_faulty_file_reaches_the_user_by_name(tmp_path, damage, message):
 def test_batches_are_as_documented(tmp_path):
   entries = make_data(tmp_path)
   for batch in first(training_batches(
-      entries, DATASET, ALL_RANDOM, 3, 7, need_oversegmentation=True), 8):
+      entries, DATASET, ALL_RANDOM, 3, 7, max_regions=256), 8):
     kinds = {name: (value.dtype, value.shape) for name, value in batch.items()}
     assert kinds == {
         'image': (np.float32, (3, 16, 12, 3)), 'label': (np.int32, (3, 16, 12)),
@@ -260,3 +263,13 @@ def test_real_images_of_camvid():
   batch = first(training_batches(entries, camvid, AugmentationConfig((96, 96), True), 4, 0), 1)[0]
   assert set(np.unique(batch['label'])) <= {*range(11), 255}
   assert np.abs(batch['image']).max() <= 255
+
+
+def test_region_ids_become_compact_and_are_bounded(tmp_path):
+  images.write_png(tmp_path / 'a.png', np.zeros([2, 3, 3], np.uint8))
+  images.write_png(tmp_path / 'r.png', np.array([[7, 7, 300], [7, 65535, 300]], np.uint16))
+  entry = Entry(str(tmp_path / 'a.png'), None, str(tmp_path / 'r.png'), 'a')
+  example = load_example(entry, DATASET, need_mask=False, max_regions=3)
+  np.testing.assert_array_equal(example.oversegmentation, [[0, 0, 1], [0, 2, 1]])
+  with pytest.raises(ValueError, match='r.png: 3 regions, more than --max_regions 2'):
+    load_example(entry, DATASET, need_mask=False, max_regions=2)

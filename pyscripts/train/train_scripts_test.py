@@ -148,6 +148,28 @@ def test_the_originals_command_lines(data, tmp_path, capsys):
   assert call('train_softmax.py', data, tmp_path / 'three', *common) == 0
 
 
+@pytest.mark.slow
+def test_training_without_labels_reads_none(data, tmp_path):
+  for index in range(6):
+    regions = (np.arange(56) // 8 + 10 * np.arange(40)[:, None] // 20).astype(np.uint8)
+    Image.fromarray(regions).save(tmp_path / f'image{index}.png')
+  images = tmp_path / 'images.txt'
+  images.write_text(''.join(f'image{index}.jpg\n' for index in range(6)))
+  flags = [*SMALL, '--data_list', str(images), '--oversegmentation_dir', str(tmp_path),
+           '--batch_size', '2', '--input_size', '32,32', '--random_scale', '--random_crop',
+           '--random_mirror', '--num_steps', '2', '--concentration', '10', '--embedding_dim', '32']
+  assert call('train_segsort_unsup.py', data, tmp_path / 'run', *flags) == 0
+  lines = (tmp_path / 'run/metrics.jsonl').read_text().splitlines()
+  assert json.loads(lines[-1])['num_prototypes'] > 2
+
+
+def test_training_without_labels_refuses_label_files(data, tmp_path):
+  listed = tmp_path / 'list.txt'
+  listed.write_text('image0.jpg mask0.png mask0.png\n')
+  message = error_of('train_segsort_unsup.py', data, tmp_path / 'run', '--data_list', str(listed))
+  assert 'the label file itself' in message
+
+
 @pytest.mark.parametrize('flags, message', [
     (['--model', 'pspnet_resnet17'], 'pspnet_resnet17'),
     (['--num_gpu', '0'], '--num_gpu 0'),

@@ -42,6 +42,8 @@ class SegSort:
   """
   Config = SegSortConfig
   name = 'segsort'
+  needs_mask = True
+  needs_oversegmentation = False
 
   def __init__(self, model, dataset, config, batch_size, seed):
     self.model = model

@@ -25,6 +25,8 @@ class Softmax:
   """
   Config = SoftmaxConfig
   name = 'softmax'
+  needs_mask = True
+  needs_oversegmentation = False
 
   def __init__(self, model, dataset, config, batch_size, seed):
     del config, batch_size, seed

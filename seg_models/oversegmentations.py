@@ -1,0 +1,53 @@
+"""Which oversegmentation belongs to an image: the list's, a folder's, or the original's rule."""
+
+import dataclasses
+import os
+
+_SHOWN = 20
+
+
+def with_oversegmentations(entries, directory=''):
+  """Entries that name an existing oversegmentation each.
+
+  Args:
+    entries: list of `seg_models.image_reader.Entry`.
+    directory: folder with `<id>.png` for every image; '' takes the third column of the list, and
+      for lines without one the mask's path with `segcls` replaced by `hed`, as in the original.
+
+  Returns:
+    list of `Entry`.
+
+  Raises:
+    ValueError: there is neither a column nor a mask's path in which `segcls` could be replaced, or
+      an oversegmentation is the image's label file itself: training would see the labels.
+    FileNotFoundError: oversegmentations are missing; they are listed.
+  """
+  found = [dataclasses.replace(entry, oversegmentation=_path(entry, directory))
+           for entry in entries]
+  for entry in found:
+    if entry.mask and os.path.realpath(entry.mask) == os.path.realpath(entry.oversegmentation):
+      raise ValueError(
+          f'{entry.image}: its oversegmentation {entry.oversegmentation} is the label file itself, '
+          'so that training without labels would see them; make oversegmentations with '
+          'pyscripts/data/make_oversegmentation.py')
+  missing = [entry.oversegmentation for entry in found
+             if not os.path.isfile(entry.oversegmentation)]
+  if missing:
+    shown = missing[:_SHOWN] + [f'... and {len(missing) - _SHOWN} more'] * (len(missing) > _SHOWN)
+    raise FileNotFoundError(
+        f'{len(missing)} of {len(found)} oversegmentations do not exist:\n  ' + '\n  '.join(shown))
+  return found
+
+
+def _path(entry, directory):
+  if directory:
+    return os.path.join(directory, f'{entry.id}.png')
+  if entry.oversegmentation:
+    return entry.oversegmentation
+  replaced = (entry.mask or '').replace('segcls', 'hed')
+  if replaced == (entry.mask or ''):
+    raise ValueError(
+        f'{entry.image}: no oversegmentation. Give the list a third column or name a folder with '
+        f'--oversegmentation_dir; the mask {entry.mask} has no `segcls` in its path that could '
+        'become `hed`, as in the original')
+  return replaced
