@@ -8,7 +8,7 @@ root="$(cd "$here/../.." && pwd)"
 committed="$root/snapshots/results/camvid"
 RESULTS="${RESULTS:-$committed}"
 if [ "$RESULTS" = "$committed" ]; then
-  for name in NUM_STEPS BATCH_SIZE INPUT_SIZE LEARNING_RATE MODEL NUM_CLUSTERS K_IN_NEAREST_NEIGHBORS; do
+  for name in NUM_STEPS BATCH_SIZE INPUT_SIZE LEARNING_RATE MODEL NUM_CLUSTERS MSC_NUM_CLUSTERS K_IN_NEAREST_NEIGHBORS; do
     [ -z "${!name:-}" ] || { echo "table.sh: $name is set: name another folder for its results, RESULTS=..." >&2; exit 2; }
   done
 fi
