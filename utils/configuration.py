@@ -67,10 +67,12 @@ def add_arguments(parser, *classes, defaults=None):
       default = defaults.pop(field.name, field.default)
       names = [f'--{name}' for name in (field.name, *field.metadata.get('flags', ()))]
       shown = '' if default is None else f' (default: {_text(default)})'
+      keywords = _parser_of(hints[field.name])
+      if field.metadata.get('choices'):  # which flags without a value must not have, from 3.12 on
+        keywords['choices'] = field.metadata['choices']
       group.add_argument(
-          *names, dest=field.name, default=argparse.SUPPRESS, choices=field.metadata.get('choices'),
-          help=(field.metadata.get('help', '') + shown).replace('%', '%%'),
-          **_parser_of(hints[field.name]))
+          *names, dest=field.name, default=argparse.SUPPRESS,
+          help=(field.metadata.get('help', '') + shown).replace('%', '%%'), **keywords)
   if defaults:
     raise ValueError(f'no configuration has the fields {sorted(defaults)}')
 
