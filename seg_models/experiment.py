@@ -106,11 +106,11 @@ def _claim_folder(run, data, network, augmentation, loop, method_config, method_
                   entries):
   """Decides between a new run and one to be resumed, before anything long; claims the folder.
 
+  Called under the folder's lock: what another process has written is not to be replaced.
+
   Returns:
     The prefix of the newest checkpoint, None for a new run.
   """
-  if not run.snapshot_dir:
-    raise ValueError('--snapshot_dir is missing: name the folder for checkpoints and logs')
   newest = checkpoints.latest(run.snapshot_dir)
   if run.resume and newest is None:
     raise ValueError(f'--resume: {run.snapshot_dir} holds no checkpoint to go on from')
@@ -154,6 +154,17 @@ def train(method_name, data, network, augmentation, loop, run, method_config):
   entries = read_list(data.data_list, data.data_dir, need_mask=method_class.needs_mask)
   if method_class.needs_oversegmentation:
     entries = with_oversegmentations(entries, data.oversegmentation_dir)
+  if not run.snapshot_dir:
+    raise ValueError('--snapshot_dir is missing: name the folder for checkpoints and logs')
+  with run_folder.lock(run.snapshot_dir):
+    return _train(method_class, dataset, entries, replicas, data, network, augmentation, loop, run,
+                  method_config)
+
+
+def _train(method_class, dataset, entries, replicas, data, network, augmentation, loop, run,
+           method_config):
+  """`train` once flags and lists are checked, and no other process can be in the run's folder."""
+  method_name = method_class.name
   newest = _claim_folder(
       run, data, network, augmentation, loop, method_config, method_name, replicas, entries)
   model_config = _model_config(
@@ -202,9 +213,8 @@ def train(method_name, data, network, augmentation, loop, run, method_config):
         need_mask=method_class.needs_mask,
         max_regions=getattr(method_config, 'max_regions', None))
 
-  with run_folder.lock(run.snapshot_dir):
-    folder = run_folder.RunFolder(run.snapshot_dir, first_step)
-    saved, signal = trainer.run(make_batches, folder, first_step)
+  folder = run_folder.RunFolder(run.snapshot_dir, first_step)
+  saved, signal = trainer.run(make_batches, folder, first_step)
   if signal:
     print(f'{signal}: stopped after saving {saved}; the same command goes on from there.')
     return 130
