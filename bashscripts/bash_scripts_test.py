@@ -59,3 +59,20 @@ def test_the_demo_goes_the_whole_way_and_reuses_it(tmp_path):
   assert second.returncode == 0, second.stderr
   assert second.stdout.count('nothing to do') == 3
   assert second.stdout.splitlines()[-1] == first.stdout.splitlines()[-1]
+
+
+def test_only_environments_are_ever_cleared(tmp_path):
+  """SEGSORT_VENV may be a mistake; `venv` is stubbed, for making one takes its time."""
+  stub = tmp_path / 'python'
+  stub.write_text('#!/bin/sh\n[ "$1" = -c ] || echo "called with $@"\n[ "$2" != venv ]\n')
+  stub.chmod(0o755)
+  folder = tmp_path / 'folder'
+  folder.mkdir()
+  for name, cleared in (('letters', False), ('pyvenv.cfg', True)):
+    (folder / name).touch()
+    result = subprocess.run(
+        ['bash', '-c', 'set -e; source bashscripts/environment.sh requirements.txt'], cwd=ROOT,
+        env={**os.environ, 'PYTHON_BASE': str(stub), 'SEGSORT_VENV': str(folder)}, text=True,
+        capture_output=True, check=False)
+    assert 'called with -m venv' in result.stdout
+    assert ('--clear' in result.stdout) == cleared

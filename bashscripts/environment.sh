@@ -8,8 +8,15 @@ _venv="${SEGSORT_VENV:-.venv}"
 
 _usable() { "$1" -c 'import sys, venv, ensurepip; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' >/dev/null 2>&1; }
 
-# An interrupted call may have left an environment without pip.
-if ! "$_venv/bin/python" -m pip --version >/dev/null 2>&1; then
+_has_pip() { "$_venv/bin/python" -m pip --version >/dev/null 2>&1; }
+
+# An interrupted call may have left an environment without pip, other tools (uv) make none with it.
+_clear=()
+if [ -f "$_venv/pyvenv.cfg" ]; then
+  _has_pip || "$_venv/bin/python" -m ensurepip >/dev/null 2>&1 || true
+  _clear=(--clear)  # of nothing but an environment
+fi
+if ! _has_pip; then
   _base=""
   for _candidate in ${PYTHON_BASE:-python3 python3.13 python3.12 python3.11 python3.10 python}; do
     if _usable "$_candidate"; then _base="$_candidate"; break; fi
@@ -20,7 +27,7 @@ if ! "$_venv/bin/python" -m pip --version >/dev/null 2>&1; then
     exit 1
   fi
   echo "Making $_venv with $("$_base" --version) ..."
-  "$_base" -m venv --clear "$_venv"
+  "$_base" -m venv ${_clear[@]+"${_clear[@]}"} "$_venv"
 fi
 PYTHON="$(cd "$_venv/bin" && pwd)/python"
 

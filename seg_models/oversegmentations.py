@@ -28,8 +28,8 @@ def with_oversegmentations(entries, directory=''):
     if entry.mask and os.path.realpath(entry.mask) == os.path.realpath(entry.oversegmentation):
       raise ValueError(
           f'{entry.image}: its oversegmentation {entry.oversegmentation} is the label file itself, '
-          'so that training without labels would see them; make oversegmentations with '
-          'pyscripts/data/make_oversegmentation.py')
+          'so that training without labels would see them; name files of region ids that were made '
+          'without labels (third column or --oversegmentation_dir)')
   missing = [entry.oversegmentation for entry in found
              if not os.path.isfile(entry.oversegmentation)]
   if missing:

@@ -7,6 +7,7 @@ here="$(cd "$(dirname "$0")" && pwd)"
 root="$(cd "$here/../.." && pwd)"
 committed="$root/snapshots/results/camvid"
 RESULTS="${RESULTS:-$committed}"
+case "$RESULTS" in /*) ;; *) RESULTS="$PWD/$RESULTS" ;; esac  # the table is made from the root
 if [ "$RESULTS" = "$committed" ]; then
   for name in NUM_STEPS BATCH_SIZE INPUT_SIZE LEARNING_RATE MODEL NUM_CLUSTERS MSC_NUM_CLUSTERS K_IN_NEAREST_NEIGHBORS; do
     [ -z "${!name:-}" ] || { echo "table.sh: $name is set: name another folder for its results, RESULTS=..." >&2; exit 2; }
