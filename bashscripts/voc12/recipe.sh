@@ -5,7 +5,10 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 source bashscripts/environment.sh
 
 DATAROOT="${DATAROOT:-VOC2012/}"          # holds JPEGImages/, segcls/ and sbd/ (VOC2012/README.md)
-LISTS="${LISTS:-VOC2012/lists}"           # written by pyscripts/data/prepare_voc12.py
+if [ -z "${LISTS:-}" ]; then                # written by pyscripts/data/prepare_voc12.py, beside the images or here
+  LISTS=VOC2012/lists
+  [ ! -d "${DATAROOT%/}/lists" ] || LISTS="${DATAROOT%/}/lists"
+fi
 RESTORE_FROM="${RESTORE_FROM:-snapshots/imagenet/trained/resnet_v1_101.ckpt}"
 BATCH_SIZE="${BATCH_SIZE:-8}"
 TRAIN_INPUT_SIZE="${TRAIN_INPUT_SIZE:-336,336}"
