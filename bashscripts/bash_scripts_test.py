@@ -29,6 +29,7 @@ def test_syntax(script):
     (['--number', '3'], 'unknown argument --number'),
     (['--num_steps'], '--num_steps needs a value'),
     (['--data_dir', '/data'], 'needs --data_list'),
+    (['--val_list', '/val.txt'], 'needs --data_list'),
 ])
 def test_the_demo_names_wrong_arguments(arguments, message):
   result = bash('demo.sh', *arguments)

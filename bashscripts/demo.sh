@@ -28,9 +28,12 @@ absolute() { case "$1" in ""|/*) printf '%s' "$1" ;; *) printf '%s/%s' "$invoked
 data_dir="$(absolute "$data_dir")" data_list="$(absolute "$data_list")" val_list="$(absolute "$val_list")"
 output="$(absolute "$output")"
 
-source bashscripts/environment.sh
+source bashscripts/environment.sh requirements.txt
 installed=$(date +%s)
 
+if [ -n "$val_list" ] && [ -z "$data_list" ]; then
+  echo "demo.sh: --val_list needs --data_list, the training images" >&2; exit 2
+fi
 if [ -z "$data_dir$data_list" ]; then
   output="${output:-snapshots/demo}"
   data_dir="$output/scenes"

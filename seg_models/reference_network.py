@@ -63,11 +63,14 @@ def compare_network(arrays, model_name):
     (relative to its largest magnitude) that are in the file. Where variables are missing, the
     error of `out` is infinite.
 
+    Empty for a file with neither `out` nor `names` and `shapes`: nothing can be compared.
+
   Raises:
-    ValueError: there is no such model, or the file has neither `names` with `shapes` nor `out`.
+    ValueError: there is no such model.
   """
+  ModelConfig(name=model_name)
   if 'out' not in arrays and not {'names', 'shapes'} <= set(arrays):
-    raise ValueError(f"the file holds {', '.join(arrays)}: neither out nor names and shapes")
+    return []
   shapes = {}
   if {'names', 'shapes'} <= set(arrays):
     texts = (str(text) for text in arrays['shapes'])

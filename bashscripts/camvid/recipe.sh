@@ -11,7 +11,7 @@ absolute() { case "$1" in /*) printf '%s' "$1" ;; *) printf '%s/%s' "$PWD" "$1" 
 DATA_DIR="$(absolute "$DATA_DIR")" BACKBONE="$(absolute "$BACKBONE")"
 [ -z "${OUTPUT:-}" ] || OUTPUT="$(absolute "$OUTPUT")"
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
-source bashscripts/environment.sh
+source bashscripts/environment.sh requirements.txt
 
 SEED="${SEED:-1234}"
 NUM_STEPS="${NUM_STEPS:-1200}"

@@ -27,5 +27,5 @@ for seed in ${SEEDS:-1 2}; do
   done
 done
 cd "$root"
-source bashscripts/environment.sh
+source bashscripts/environment.sh requirements.txt
 exec "$PYTHON" pyscripts/benchmark/make_table.py "$RESULTS"

@@ -4,7 +4,7 @@
 # --dataset cityscapes maps the raw label ids to the 19 classes. Stages that are done are skipped.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-source bashscripts/environment.sh
+source bashscripts/environment.sh requirements.txt
 
 : "${DATA_DIR:?set DATA_DIR to the folder with leftImg8bit/ and gtFine/}"
 TRAIN_LIST="${TRAIN_LIST:-$DATA_DIR/train.txt}" VAL_LIST="${VAL_LIST:-$DATA_DIR/val.txt}"

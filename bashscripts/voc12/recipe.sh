@@ -2,7 +2,7 @@
 # Sourced by the VOC 2012 scripts: paths and settings of the original's recipe, each of which can be set in the
 # environment, and the commands of its stages, which skip what is done and go on where they were interrupted.
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
-source bashscripts/environment.sh
+source bashscripts/environment.sh requirements.txt
 
 DATAROOT="${DATAROOT:-VOC2012/}"          # holds JPEGImages/, segcls/ and sbd/ (VOC2012/README.md)
 if [ -z "${LISTS:-}" ]; then                # written by pyscripts/data/prepare_voc12.py, beside the images or here

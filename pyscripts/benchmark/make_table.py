@@ -36,10 +36,16 @@ def table(directory):
   seeds = sorted({seed for values in results.values() for seed in values})
   yield '| method | scales | ' + ' | '.join(f'seed {seed}' for seed in seeds) + ' | mean |'
   yield '|---|---|' + '---|' * (len(seeds) + 1)
-  for (method, scales), values in sorted(results.items(), key=lambda item: item[0][::-1][:1]):
+  for (method, scales), values in sorted(results.items(), key=_order):
     cells = [f'{100 * values[seed]:.2f}' if seed in values else '' for seed in seeds]
     mean = 100 * sum(values.values()) / len(values)
     yield f'| {method} | {scales} | {" | ".join(cells)} | {mean:.2f} |'
+
+
+def _order(item):
+  """Single-scale rows come first; within equal scales, methods by name."""
+  method, scales = item[0]
+  return scales != 'single', scales, method
 
 
 def main():

@@ -18,9 +18,9 @@ def test_rows_columns_and_means(tmp_path):
   assert list(make_table.table(tmp_path)) == [
       '| method | scales | seed 1 | seed 2 | mean |',
       '|---|---|---|---|---|',
-      '| segsort | multi | 70.00 |  | 70.00 |',
       '| segsort | single | 50.00 | 60.00 | 55.00 |',
-      '| softmax | single | 40.00 |  | 40.00 |']
+      '| softmax | single | 40.00 |  | 40.00 |',
+      '| segsort | multi | 70.00 |  | 70.00 |']
 
 
 def test_an_empty_folder_is_an_error(tmp_path):
