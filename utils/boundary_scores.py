@@ -70,12 +70,17 @@ def match(boundary, truth, radius):
   if len(points[0]) and len(points[1]):
     near = spatial.cKDTree(points[0]).sparse_distance_matrix(
         spatial.cKDTree(points[1]), radius, output_type='coo_matrix')
-    graph = sparse.csr_matrix(
-        (np.ones(near.nnz, np.int8), (near.row, near.col)), shape=near.shape)
-    partner = csgraph.maximum_bipartite_matching(graph, perm_type='column')
-    with_partner = np.flatnonzero(partner >= 0)
-    matched[0][tuple(points[0][with_partner].T)] = True
-    matched[1][tuple(points[1][partner[with_partner]].T)] = True
+    # As a flow of units; scipy's maximum_bipartite_matching takes minutes for some of these graphs.
+    ours, theirs = near.shape
+    source, sink = ours + theirs, ours + theirs + 1
+    start = np.concatenate([np.full(ours, source), near.row, ours + np.arange(theirs)])
+    end = np.concatenate([np.arange(ours), ours + near.col, np.full(theirs, sink)])
+    network = sparse.csr_matrix((np.ones(len(start), np.int32), (start, end)), (sink + 1, sink + 1))
+    flow = csgraph.maximum_flow(network, source, sink, method='dinic').flow
+    pairs = flow[:ours, ours:source].tocoo()
+    used = pairs.data > 0
+    matched[0][tuple(points[0][pairs.row[used]].T)] = True
+    matched[1][tuple(points[1][pairs.col[used]].T)] = True
   return matched
 
 

@@ -68,7 +68,7 @@ def oversegment(contours, config=None):
 
 
 def join_small(regions, contours, min_area):
-  """Joins regions below `min_area` pixels, the smallest first, to the weakest boundary's other side.
+  """Joins small regions, the smallest first, to the neighbour behind their weakest boundary.
 
   Args:
     regions: int [height, width], ids 0.. without gaps.
@@ -151,7 +151,7 @@ def read_contours(path, image_path, size):
   else:
     contours = images.read_gray(path)
   if contours.shape != tuple(size):
-    raise ValueError(f'{path} has the size {" x ".join(map(str, contours.shape))}, but {image_path} '
+    raise ValueError(f'{path} is {" x ".join(map(str, contours.shape))}, but {image_path} is '
                      f'{" x ".join(map(str, size))} (height x width): make the map from this image')
   if not np.isfinite(contours).all():
     raise ValueError(f'{path}: {np.count_nonzero(~np.isfinite(contours))} values are NaN or '

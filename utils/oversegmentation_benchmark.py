@@ -7,8 +7,12 @@ from scipy import io
 
 from utils import boundary_scores, images, region_scores, ucm
 
-# 0.01 .. 0.99, as in BSDS's own benchmark.
-THRESHOLDS = tuple(np.arange(1, 100) / 100)
+
+def thresholds_of(count):
+  """`count` thresholds evenly between 0 and 1, without them: 99 are 0.01 .. 0.99, as in BSDS."""
+  if count < 1:
+    raise ValueError(f'--thresholds {count}: must be 1 or more')
+  return tuple((np.arange(count) + 1) / (count + 1))
 
 
 def read_truth(path):
@@ -38,8 +42,9 @@ def read_hierarchy(path):
   """The UCM in a .mat (`ucm2`, as of MATLAB's tools) or .npy file; a damaged file is named."""
   path = pathlib.Path(path)
   try:
-    picture = np.load(path, allow_pickle=False) if path.suffix == '.npy' else io.loadmat(path)['ucm2']
-    return ucm.from_picture(picture)
+    if path.suffix == '.npy':
+      return ucm.from_picture(np.load(path, allow_pickle=False))
+    return ucm.from_picture(io.loadmat(path)['ucm2'])
   except FileNotFoundError:
     raise
   except Exception as error:
@@ -70,11 +75,11 @@ def find_pairs(truth_dir, directory, kind):
   return pairs
 
 
-def score_ucm_file(pair):
+def score_ucm_file(pair, thresholds):
   """`score_hierarchy` of (ground truth's path, UCM's path)."""
   truths, hierarchy = read_truth(pair[0]), read_hierarchy(pair[1])
   _check_size(pair, truths, hierarchy.superpixels.shape)
-  return score_hierarchy(hierarchy, truths)
+  return score_hierarchy(hierarchy, truths, thresholds)
 
 
 def score_mask_file(pair):
@@ -105,7 +110,7 @@ def score_regions(counts):
           float(np.mean([region_scores.variation_of_information(each) for each in counts])))
 
 
-def score_hierarchy(hierarchy, truths, thresholds=THRESHOLDS):
+def score_hierarchy(hierarchy, truths, thresholds):
   """Scores a hierarchy at each threshold.
 
   Args:
@@ -176,7 +181,7 @@ def summarize_masks(scores):
       for name, each in scores.items()}}
 
 
-def summarize_hierarchies(scores, thresholds=THRESHOLDS):
+def summarize_hierarchies(scores, thresholds):
   """Scores at the best common threshold (ODS) and at each image's best one (OIS).
 
   Args:

@@ -80,7 +80,8 @@ class Ucm:
     """The map in the layout of BSDS (`ucm2`): float32 [2 height + 1, 2 width + 1].
 
     Pixel (i, j) is at (2i+1, 2j+1) and 0; between two pixels stands the strength that parts them;
-    a crossing takes the strongest of the four around it; the border is 0.
+    a crossing takes the strongest of the four around it; the border repeats what is beside it, so
+    that boundaries reach it.
     """
     height, width = self.superpixels.shape
     pairs = neighbour_pairs(self.superpixels)
@@ -92,6 +93,8 @@ class Ucm:
     inner[:] = np.maximum.reduce([
         picture[1:-2:2, 2:-1:2], picture[3::2, 2:-1:2],
         picture[2:-1:2, 1:-2:2], picture[2:-1:2, 3::2]])
+    picture[[0, -1]] = picture[[1, -2]]
+    picture[:, [0, -1]] = picture[:, [1, -2]]
     return picture
 
   def _strength_of(self, pairs):

@@ -8,6 +8,7 @@ Hierarchies at 99 thresholds, and the masks that were cut from them:
 """
 
 import argparse
+import functools
 import pathlib
 import sys
 
@@ -29,6 +30,8 @@ def parse(arguments=None):
   parser.add_argument('--ucm', metavar='DIR', help='hierarchies: <id>.mat with `ucm2`, or <id>.npy')
   parser.add_argument('--masks', metavar='DIR', help='segmentations: <id>.png')
   parser.add_argument('--json', metavar='FILE', help='write all numbers, each image\'s too')
+  parser.add_argument('--thresholds', type=int, default=99, help='of --ucm, evenly between 0 and 1 '
+                      '(default: %(default)s)')
   parser.add_argument('--workers', type=int, default=0, help='processes (default: one a core)')
   return parser.parse_args(arguments)
 
@@ -73,9 +76,11 @@ def main(arguments=None):
   args = parse(arguments)
   if not (args.ucm or args.masks):
     raise ValueError('what is to be scored? Give --ucm, --masks or both')
+  thresholds = benchmark.thresholds_of(args.thresholds)
   report = {}
   for kind, folder, score, summarize, columns in (
-      ('ucm', args.ucm, benchmark.score_ucm_file, benchmark.summarize_hierarchies,
+      ('ucm', args.ucm, functools.partial(benchmark.score_ucm_file, thresholds=thresholds),
+       functools.partial(benchmark.summarize_hierarchies, thresholds=thresholds),
        HIERARCHY_COLUMNS),
       ('masks', args.masks, benchmark.score_mask_file, benchmark.summarize_masks, MASK_COLUMNS)):
     if folder:

@@ -1,8 +1,8 @@
 """Makes a mask of region ids of each image from contours; a second call does what is missing.
 
 From contour maps that any detector has written, `<id>.png` or `<id>.npy`, one for each image:
-  python pyscripts/data/make_oversegmentation.py --images VOC2012/JPEGImages --contours VOC2012/hed \
-    --output VOC2012/oversegmentation
+  python pyscripts/data/make_oversegmentation.py --images VOC2012/JPEGImages \
+    --contours VOC2012/hed --output VOC2012/oversegmentation
 With the built-in detector, which needs no weights, over four machines (this is the first):
   python pyscripts/data/make_oversegmentation.py --images VOC2012/JPEGImages --contours gradient \
     --output VOC2012/oversegmentation --shard 0/4
@@ -16,9 +16,9 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 
 from utils.command_line import run  # noqa: E402
 from utils.contours import DETECTORS  # noqa: E402
+from utils.oriented_watershed import require_higra  # noqa: E402
 from utils.oversegmentation import OversegmentationConfig  # noqa: E402
 from utils.oversegmentation_folder import make_all, plan  # noqa: E402
-from utils.oriented_watershed import require_higra  # noqa: E402
 
 
 def parse(arguments=None):
