@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from utils.background import map_ahead
+from utils.background import map_ahead, map_processes
 
 
 def test_results_keep_the_order_of_the_items():
@@ -48,3 +48,13 @@ def test_a_process_ends_although_an_endless_iterator_lives(ending):
           'results = map_ahead(lambda item: sum(range(100000)), itertools.count())\n'
           f'next(results)\n{ending}')
   subprocess.run([sys.executable, '-c', code], timeout=20, stderr=subprocess.DEVNULL, check=False)
+
+
+def test_processes_keep_the_order():
+  assert list(map_processes(abs, [-3, 2, -1], workers=2)) == [3, 2, 1]
+  assert list(map_processes(abs, [])) == []
+
+
+def test_what_a_process_raises_arrives():
+  with pytest.raises(TypeError, match='bad operand'):
+    list(map_processes(abs, [1, 'a', 2], workers=1))

@@ -82,6 +82,25 @@ def read_mask(path):
   return mask // stretch
 
 
+def read_gray(path):
+  """Reads a gray image of 8 or 16 bits as shares of its greatest possible number.
+
+  Returns:
+    float64 [height, width], 0..1.
+
+  Raises:
+    FileNotFoundError: there is no such file.
+    ValueError: the file is truncated, no image, or not gray; names the file.
+  """
+  def convert(image):
+    if image.mode not in ('1', 'L') and not image.mode.startswith('I'):
+      raise ValueError(f'{path}: expected a gray image of 8 or 16 bits, but this is {image.mode}')
+    greatest = {'1': 1, 'L': 255}.get(image.mode, 65535)
+    return np.array(image).astype(np.float64) / greatest
+
+  return _open(path, convert)[0]
+
+
 def write_png(path, array, palette=None):
   """Writes an array as PNG; the file appears whole or not at all.
 

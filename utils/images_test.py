@@ -153,3 +153,13 @@ def test_bilinear_at_a_flipped_window_equals_the_window_of_the_flipped_whole():
   rows, columns = images.legacy_coordinates(9, 20), images.legacy_coordinates(14, 25)
   window = images.bilinear_at(array, rows[4:15], columns[::-1][3:9])
   np.testing.assert_array_equal(window, whole[:, ::-1][4:15, 3:9])
+
+
+def test_gray_images_are_shares_of_their_greatest_number(tmp_path):
+  images.write_png(tmp_path / 'a.png', np.array([[0, 51, 255]], np.uint8))
+  images.write_png(tmp_path / 'b.png', np.array([[0, 13107, 65535]], np.uint16))
+  for name in ('a.png', 'b.png'):
+    np.testing.assert_allclose(images.read_gray(tmp_path / name), [[0, 0.2, 1]])
+  images.write_png(tmp_path / 'c.png', np.zeros((2, 2, 3), np.uint8))
+  with pytest.raises(ValueError, match='c.png: expected a gray image'):
+    images.read_gray(tmp_path / 'c.png')

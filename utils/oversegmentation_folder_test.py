@@ -1,0 +1,90 @@
+import numpy as np
+import pytest
+
+from utils import contours, files, images
+from utils.oversegmentation import OversegmentationConfig
+from utils.oversegmentation_benchmark import read_hierarchy
+from utils.oversegmentation_folder import find_images, make_one, parse_shard, plan
+
+CONFIG = OversegmentationConfig()
+
+
+@pytest.fixture
+def folder(tmp_path):
+  rng = np.random.default_rng(0)
+  for name in 'abcd':
+    images.write_png(
+        tmp_path / f'images/{name}.png', rng.integers(0, 255, (20, 30, 3)).astype('u1'))
+    if name != 'd':
+      images.write_png(tmp_path / f'maps/{name}.png', rng.integers(0, 255, (20, 30)).astype('u1'))
+  return tmp_path
+
+
+def planned(folder, shard='0/1', source='maps', config=CONFIG, output='out', ucm=None):
+  source = source if source in contours.DETECTORS else str(folder / source)
+  return plan(str(folder / 'images'), '', source, str(folder / output), ucm, shard, config)
+
+
+def test_what_is_there_is_kept_and_missing_maps_are_listed(folder):
+  jobs, kept, missing = planned(folder, ucm=str(folder / 'ucm'))
+  assert [job.image[-5:] for job in jobs] == ['a.png', 'b.png', 'c.png'] and kept == 0
+  assert missing == [(str(folder / 'images/d.png'), str(folder / 'maps/d'))]
+  count = make_one(jobs[0], CONFIG)
+  mask = images.read_mask(folder / 'out/a.png')
+  assert mask.shape == (20, 30) and mask.max() + 1 == count <= 48
+  hierarchy = read_hierarchy(folder / 'ucm/a.mat')
+  np.testing.assert_array_equal(hierarchy.regions(hierarchy.threshold_for(48)), mask)
+  jobs, kept, _ = planned(folder, ucm=str(folder / 'ucm'))
+  assert len(jobs) == 2 and kept == 1
+
+
+def test_a_detector_needs_no_maps(folder):
+  jobs, _, missing = planned(folder, source='gradient')
+  assert len(jobs) == 4 and not missing
+  assert 1 < make_one(jobs[3], CONFIG) <= 48
+
+
+def test_shards_are_a_partition(folder):
+  parts = [planned(folder, f'{index}/3', 'gradient')[0] for index in range(3)]
+  assert sorted(job.image[-5] for part in parts for job in part) == list('abcd')
+
+
+@pytest.mark.parametrize('shard', ['3/3', '1', '-1/2', 'a/b', '0/0'])
+def test_faulty_shards_are_refused(shard):
+  with pytest.raises(ValueError, match='--shard'):
+    parse_shard(shard)
+
+
+def test_masks_made_otherwise_are_not_mixed(folder):
+  planned(folder)
+  with pytest.raises(ValueError, match='made otherwise'):
+    planned(folder, config=OversegmentationConfig(max_regions=9))
+  assert files.read_json(folder / 'out/oversegmentation.json')['max_regions'] == 48
+
+
+@pytest.mark.parametrize('output', ['images', 'maps'])
+def test_inputs_are_not_overwritten(folder, output):
+  with pytest.raises(ValueError, match='another folder'):
+    planned(folder, output=output)
+
+
+def test_a_folder_of_maps_that_is_not_there_is_named(folder):
+  with pytest.raises(FileNotFoundError, match='nowhere: neither a folder nor a built-in'):
+    planned(folder, source='nowhere')
+
+
+def test_images_of_lists(folder):
+  (folder / 'list.txt').write_text('/images/b.png x y\n\nimages/a.png\nimages/b.png')
+  assert find_images(folder / 'list.txt', str(folder)) == [
+      str(folder / 'images/b.png'), str(folder / 'images/a.png')]
+  with pytest.raises(FileNotFoundError, match='--images'):
+    find_images(folder / 'none')
+  (folder / 'empty').mkdir()
+  with pytest.raises(ValueError, match='no images'):
+    find_images(folder / 'empty')
+
+
+def test_equal_names_are_refused(folder):
+  (folder / 'list.txt').write_text('x/a.png\ny/a.jpg\n')
+  with pytest.raises(ValueError, match='share one mask'):
+    find_images(folder / 'list.txt')
