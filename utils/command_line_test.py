@@ -19,8 +19,11 @@ def test_user_errors_are_messages(capsys, monkeypatch):
   monkeypatch.delenv('SEGSORT_TRACEBACK', raising=False)
   with pytest.raises(SystemExit) as exit:
     run(_raising(ValueError('mask.png: wrong')))
+  with pytest.raises(SystemExit):
+    run(_raising(ImportError('pip install higra')))
   assert exit.value.code == 2
-  assert 'error: mask.png: wrong' in capsys.readouterr().err
+  printed = capsys.readouterr().err
+  assert 'error: mask.png: wrong' in printed and 'error: pip install higra' in printed
 
 
 def test_tracebacks_on_request_and_for_defects(monkeypatch):
