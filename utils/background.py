@@ -69,7 +69,7 @@ def map_processes(function, items, workers=0, total=None):
   context = multiprocessing.get_context('spawn')
   with concurrent.futures.ProcessPoolExecutor(workers, context, _begin) as pool:
     try:
-      yield from tqdm(_in_order(pool, function, items, 4 * workers), total=total)
+      yield from tqdm(_in_order(pool, function, items, 2 * workers), total=total)
     except BrokenProcessPool as error:
       raise ChildProcessError(
           'a worker process was killed, for want of memory perhaps, which large images and many '
