@@ -2,6 +2,7 @@
 
 import collections
 import concurrent.futures
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -11,6 +12,10 @@ from concurrent.futures.process import BrokenProcessPool
 from tqdm import tqdm
 
 from utils.opencv import cv2
+
+# The processes are the parallelism. NumPy's libraries read this when they are loaded, and their
+# threads wait for each other by spinning: with as many processes as cores, half the time.
+_ONE_THREAD = dict.fromkeys(('OPENBLAS_NUM_THREADS', 'OMP_NUM_THREADS', 'MKL_NUM_THREADS'), '1')
 
 
 def map_ahead(function, items, ahead=4):
@@ -67,7 +72,8 @@ def map_processes(function, items, workers=0, total=None):
   workers = min(workers if workers > 0 else len(os.sched_getaffinity(0)), total)
   # A forked child of a process with threads may hang; a spawned one starts afresh.
   context = multiprocessing.get_context('spawn')
-  with concurrent.futures.ProcessPoolExecutor(workers, context, _begin) as pool:
+  with _inherited(_ONE_THREAD), concurrent.futures.ProcessPoolExecutor(
+      workers, context, _begin) as pool:
     try:
       yield from tqdm(_in_order(pool, function, items, 2 * workers), total=total)
     except BrokenProcessPool as error:
@@ -77,6 +83,21 @@ def map_processes(function, items, workers=0, total=None):
     except BaseException:
       pool.shutdown(wait=False, cancel_futures=True)
       raise
+
+
+@contextlib.contextmanager
+def _inherited(variables):
+  """Context in which new processes find `variables` in their environment."""
+  before = {name: os.environ.get(name) for name in variables}
+  os.environ.update(variables)
+  try:
+    yield
+  finally:
+    for name, value in before.items():
+      if value is None:
+        del os.environ[name]
+      else:
+        os.environ[name] = value
 
 
 def _in_order(pool, function, items, ahead):
@@ -92,7 +113,7 @@ def _in_order(pool, function, items, ahead):
 
 def _begin():
   """What a worker process starts with."""
-  cv2.setNumThreads(1)  # the processes are the parallelism
+  cv2.setNumThreads(1)
   # Ctrl-C reaches all processes of a terminal; the one that has started them is to handle it.
   signal.signal(signal.SIGINT, signal.SIG_IGN)
   # Waiting for the next item, a worker would not notice that there is nobody left to send one.

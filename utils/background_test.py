@@ -76,6 +76,14 @@ def test_what_a_process_raises_arrives():
     list(map_processes(abs, [1, 'a', 2], workers=1))
 
 
+def test_processes_leave_parallelism_to_each_other(monkeypatch):
+  monkeypatch.setenv('OMP_NUM_THREADS', '7')
+  monkeypatch.delenv('OPENBLAS_NUM_THREADS', raising=False)
+  names = ['OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS']
+  assert list(map_processes(os.getenv, names, workers=1)) == ['1', '1']
+  assert [os.getenv(name) for name in names] == ['7', None]
+
+
 def test_a_killed_process_is_named_as_the_cause():
   with pytest.raises(ChildProcessError, match='want of memory.*--workers'):
     list(map_processes(os._exit, [3], workers=1))

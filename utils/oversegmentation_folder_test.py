@@ -9,7 +9,15 @@ from utils.contours import DETECTORS
 from utils.oversegmentation import OversegmentationConfig
 from utils.oversegmentation_benchmark import read_hierarchy
 from utils.oversegmentation_folder import (
-    Contours, contours_of, find_images, find_one, make_all, make_one, parse_shard, plan)
+  Contours,
+  contours_of,
+  find_images,
+  find_one,
+  make_all,
+  make_one,
+  parse_shard,
+  plan,
+)
 
 CONFIG = OversegmentationConfig()
 
