@@ -4,6 +4,9 @@ import dataclasses
 import os
 
 _SHOWN = 20
+# Where they come from, for messages.
+_MAKE = ('python pyscripts/data/make_oversegmentation.py --images DIR|LIST --contours gradient '
+         '--output DIR makes them from images alone, for --oversegmentation_dir DIR')
 
 
 def with_oversegmentations(entries, directory=''):
@@ -29,13 +32,14 @@ def with_oversegmentations(entries, directory=''):
       raise ValueError(
           f'{entry.image}: its oversegmentation {entry.oversegmentation} is the label file itself, '
           'so that training without labels would see them; name files of region ids that were made '
-          'without labels (third column or --oversegmentation_dir)')
+          f'without labels (third column or --oversegmentation_dir). {_MAKE}')
   missing = [entry.oversegmentation for entry in found
              if not os.path.isfile(entry.oversegmentation)]
   if missing:
     shown = missing[:_SHOWN] + [f'... and {len(missing) - _SHOWN} more'] * (len(missing) > _SHOWN)
     raise FileNotFoundError(
-        f'{len(missing)} of {len(found)} oversegmentations do not exist:\n  ' + '\n  '.join(shown))
+        f'{len(missing)} of {len(found)} oversegmentations do not exist:\n  ' + '\n  '.join(shown)
+        + f'\n{_MAKE}')
   return found
 
 
@@ -49,5 +53,5 @@ def _path(entry, directory):
     raise ValueError(
         f'{entry.image}: no oversegmentation. Give the list a third column or name a folder with '
         f'--oversegmentation_dir; the mask {entry.mask} has no `segcls` in its path that could '
-        'become `hed`, as in the original')
+        f'become `hed`, as in the original. {_MAKE}')
   return replaced
