@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from utils.boundary_f import BoundaryF
 from utils.metrics import NO_CLASS
@@ -19,7 +20,11 @@ def columns(*labels, height=6):
 
 
 def naive(truth, prediction, radius, num_classes):
-  """Pixel by pixel, for maps without ignored pixels."""
+  """Pixel by pixel; only which of equally near labelled pixels an ignored one takes is SciPy's."""
+  ignored = truth == 255
+  depth, nearest = ndimage.distance_transform_edt(ignored, return_indices=True)
+  truth, prediction = truth[tuple(nearest)], prediction[tuple(nearest)]
+
   def boundary(labels, index):
     points = []
     for (y, x), label in np.ndenumerate(labels):
@@ -30,8 +35,11 @@ def naive(truth, prediction, radius, num_classes):
         points.append((y, x))
     return points
 
+  def judged(points):
+    return [point for point in points if not ignored[point] or depth[point] < radius]
+
   def share(points, others):
-    near = [any(np.hypot(y - v, x - u) < radius for v, u in others) for y, x in points]
+    near = [any(np.hypot(y - v, x - u) < radius for v, u in others) for y, x in judged(points)]
     return sum(near) / len(near) if near else NAN
 
   rows = []
@@ -39,25 +47,28 @@ def naive(truth, prediction, radius, num_classes):
     ours, theirs = boundary(prediction, index), boundary(truth, index)
     precision, recall = share(ours, theirs), share(theirs, ours)
     both = precision + recall
-    if not (ours or theirs):
+    if not (judged(ours) or judged(theirs)):
       score = NAN
     else:
-      score = 2 * precision * recall / both if both > 0 else 0
+      score = 2 * precision * recall / both if both > 0 else 0  # a NaN is not above 0
     rows.append((precision, recall, score))
   return rows
 
 
 @pytest.mark.parametrize('seed', range(6))
 @pytest.mark.parametrize('radius', [0.5, 1.001, 2.3])
-def test_agrees_with_the_definition(seed, radius):
+@pytest.mark.parametrize('ignored', [0, 0.4])
+def test_agrees_with_the_definition(seed, radius, ignored):
   rng = np.random.default_rng(seed)
   truth, prediction = (
       np.kron(rng.choice([0, 1, 2, 3], (4, 5), p=(0.6, 0.3, 0.1, 0)), np.ones((3, 3), int))
       for _ in range(2))
   prediction[rng.random(prediction.shape) < 0.05] = 3
+  truth[ndimage.uniform_filter(rng.random(truth.shape), 3) < ignored] = 255
+  assert (truth == 255).any() == (ignored > 0)
   got = scored(truth, prediction, radius / np.hypot(*truth.shape), 5)
   np.testing.assert_allclose(got, naive(truth, prediction, radius, 5), rtol=1e-12)
-  assert np.isnan(got[4]).all() and not np.isnan(got[:2, 2]).any()
+  assert np.isnan(got[4]).all() and not np.isnan(got[0, 2])
 
 
 def test_a_shift_by_one_pixel_and_the_tolerance():
@@ -120,7 +131,8 @@ def test_contours_drawn_with_the_ignore_label():
 def test_boundaries_deep_in_ignored_pixels_are_not_judged():
   truth = columns(*[0] * 5, *[255] * 20, *[1] * 5, height=40)  # the diagonal is 50 pixels
   right, moved = columns(*[0] * 15, *[1] * 15, height=40), columns(*[0] * 26, *[1] * 4, height=40)
-  assert np.isnan(scored(truth, right, 0.04)).all()
+  for tolerance in (0.04, 0.2):  # the middle is 10 pixels deep
+    assert np.isnan(scored(truth, right, tolerance)).all()
   np.testing.assert_array_equal(scored(truth, moved, 0.04), [[0, NAN, 0], [0, NAN, 0]])
   assert scored(truth, right, 0.4).tolist() == [[1, 1, 1], [1, 1, 1]]
 
