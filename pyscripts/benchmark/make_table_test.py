@@ -26,3 +26,21 @@ def test_rows_columns_and_means(tmp_path):
 def test_an_empty_folder_is_an_error(tmp_path):
   with pytest.raises(ValueError, match='table.sh'):
     list(make_table.table(tmp_path))
+
+
+def test_boundary_table_of_named_files(tmp_path, capsys):
+  for name, value in [('a', 0.25), ('b', 0.75)]:
+    boundary = {'bands': [{'width': 3, 'mean_iou': value}], 'precision': 1, 'recall': value, 'f': 1}
+    (tmp_path / f'{name}.json').write_text(json.dumps({'mean_iou': 0.5, 'boundary': boundary}))
+  assert make_table.main(['--boundary', f'{tmp_path}/a.json', f'both={tmp_path}/a.json',
+                          f'both={tmp_path}/b.json']) == 0
+  assert capsys.readouterr().out.splitlines()[2:] == [
+      '| a | 50.00 | 25.00 | 100.00 | 25.00 | 100.00 |',
+      '| both | 50.00 | 50.00 | 100.00 | 50.00 | 100.00 |']
+
+
+@pytest.mark.parametrize('arguments', [[], ['folder', '--boundary', 'a.json']])
+def test_a_folder_or_files(arguments, capsys):
+  with pytest.raises(SystemExit):
+    make_table.main(arguments)
+  assert 'either a folder or --boundary' in capsys.readouterr().err
