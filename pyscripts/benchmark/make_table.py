@@ -1,7 +1,7 @@
 """Prints a Markdown table from the results of several runs, files of benchmark_by_mIoU.py --json.
 
-The mIoU of a folder of METHOD-seedN-SCALES.json; a row is a method and its scales, a column a seed,
-the last one their mean:
+The mIoU of a folder of METHOD-seedN-SCALES.json, SCALES single or multi; a row is a method and its scales, a column a seed,
+the last one their mean. METHOD-SCALES.json is of what has no seed, and has a mean only:
   python pyscripts/benchmark/make_table.py snapshots/results/camvid
 Scores near boundaries, of files made with --boundary; files of the same name are averaged:
   python pyscripts/benchmark/make_table.py --boundary SegSort=a.json SegSort=b.json softmax=c.json
@@ -18,7 +18,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 from utils import boundary_report  # noqa: E402
 from utils.command_line import run  # noqa: E402
 
-NAME = re.compile(r'(?P<method>.+)-seed(?P<seed>\d+)-(?P<scales>.+)\.json')
+NAME = re.compile(r'(?P<method>.+?)(-seed(?P<seed>\d+))?-(?P<scales>single|multi)\.json')
 
 
 def table(directory):
@@ -32,10 +32,11 @@ def table(directory):
     match = NAME.fullmatch(path.name)
     if match:
       row = match['method'], match['scales']
-      results.setdefault(row, {})[int(match['seed'])] = json.loads(path.read_text())['mean_iou']
+      seed = match['seed'] and int(match['seed'])
+      results.setdefault(row, {})[seed] = json.loads(path.read_text())['mean_iou']
   if not results:
     raise ValueError(f'{directory}: no files METHOD-seedN-SCALES.json; make them with table.sh')
-  seeds = sorted({seed for values in results.values() for seed in values})
+  seeds = sorted({seed for values in results.values() for seed in values} - {None})
   yield '| method | scales | ' + ' | '.join(f'seed {seed}' for seed in seeds) + ' | mean |'
   yield '|---|---|' + '---|' * (len(seeds) + 1)
   for (method, scales), values in sorted(results.items(), key=_order):
