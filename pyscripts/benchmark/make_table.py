@@ -1,7 +1,8 @@
 """Prints a Markdown table from the results of several runs, files of benchmark_by_mIoU.py --json.
 
-The mIoU of a folder of METHOD-seedN-SCALES.json, SCALES single or multi; a row is a method and its scales, a column a seed,
-the last one their mean. METHOD-SCALES.json is of what has no seed, and has a mean only:
+The mIoU of a folder of METHOD-seedN-SCALES.json, SCALES single or multi; a row is a method and its
+scales, a column a seed, the last one their mean. METHOD-SCALES.json is of what has no seed, and has
+a mean only:
   python pyscripts/benchmark/make_table.py snapshots/results/camvid
 Scores near boundaries, of files made with --boundary; files of the same name are averaged:
   python pyscripts/benchmark/make_table.py --boundary SegSort=a.json SegSort=b.json softmax=c.json
