@@ -36,7 +36,10 @@ class NetworkConfig:
   restore_from: str = option('', 'checkpoint, such as snapshots/voc12/model.ckpt-30000',
                              flags=('restore-from',))
   model: str | None = option(
-      None, "HEAD_BACKBONE; default: the checkpoint's, else pspnet_resnet101 (the original's)")
+      None, "HEAD_BACKBONE; default: the checkpoint's, else pspnet_resnet101 (the original's); "
+      "features_BACKBONE is the backbone's features alone")
+  untrained_head: bool = option(
+      False, 'initialise a head that the file does not have, for a baseline before training')
   embedding_dim: int | None = option(
       None, "channels of the embedding; default: the checkpoint's, else 32",
       flags=('embedding-dim',))
@@ -153,12 +156,14 @@ def load_network(data, network, method):
   config = config_for(network.restore_from, ModelConfig(**given), tuple(given))
   model = build_model(config)
   report = restore_model(model, network.restore_from)
-  if report.missing:
-    raise ValueError(f'{network.restore_from} holds no trained {config.name}:\n{report.summary()}')
+  if report.missing and not network.untrained_head:
+    raise ValueError(f'{network.restore_from} holds no trained {config.name}, whose head would be '
+                     f'random (--untrained_head):\n{report.summary()}')
   windows = network.sliding_windows()
   settings = {
       'checkpoint': resuming.fingerprint(archive.path),
       'model': dataclasses.asdict(config),
+      'untrained_head': bool(report.missing),
       'windows': windows and dataclasses.asdict(windows),
       'dataset': dataset.name, 'num_classes': dataset.num_classes}
   return Network(

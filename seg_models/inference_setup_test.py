@@ -115,6 +115,21 @@ def test_a_file_without_the_head_is_refused(arrays, tmp_path):
         DataConfig(), save(tmp_path / 'model.ckpt-1', backbone), 'segsort')
 
 
+def test_a_head_that_the_file_lacks_is_random_when_asked_for(arrays, tmp_path):
+  backbone = {name: value for name, value in arrays.items() if not is_head(name)}
+  config = dataclasses.replace(
+      save(tmp_path / 'model.ckpt-1', backbone), untrained_head=True)
+  image = np.random.default_rng(3).normal(size=(1, 17, 24, 3)).astype(np.float32)
+  one, same = (inference_setup.load_network(DataConfig(), config, 'segsort') for _ in range(2))
+  assert one.settings['untrained_head'] is True
+  np.testing.assert_array_equal(one.dense(image), same.dense(image))
+  trained = {name: value * (1 + is_head(name)) for name, value in arrays.items()}
+  whole = inference_setup.load_network(
+      DataConfig(), save(tmp_path / 'model.ckpt-2', trained), 'segsort')
+  assert whole.settings['untrained_head'] is False
+  assert np.abs(whole.dense(image) - one.dense(image)).max() > 1e-3
+
+
 def test_a_checkpoint_of_the_other_method_is_refused(arrays, tmp_path):
   network = save(tmp_path / 'a.ckpt', arrays, method='softmax')
   with pytest.raises(ValueError, match='of softmax: use inference.py'):

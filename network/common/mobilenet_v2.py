@@ -13,6 +13,17 @@ _STAGES = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3
 SCOPE = 'mobilenet_v2'
 
 
+def _channels(value, width):
+  value *= width
+  rounded = max(8, int(value + 4) // 8 * 8)
+  return rounded + 8 if rounded < 0.9 * value else rounded
+
+
+def output_channels(width=1.0):
+  """Channels of the last stage at a factor of all channels."""
+  return _channels(_STAGES[-1][1], width)
+
+
 def mobilenet_v2(images, options, *, output_stride=8, width=1.0, padding='explicit'):
   """Builds the trunk up to its last inverted residual, without the classifier's 1280 channels.
 
@@ -29,11 +40,6 @@ def mobilenet_v2(images, options, *, output_stride=8, width=1.0, padding='explic
   Returns:
     dict of Keras tensors: 'low_level' at stride 4 (24 channels) and 'output' (320 channels).
   """
-  def channels(value):
-    value *= width
-    rounded = max(8, int(value + 4) // 8 * 8)
-    return rounded + 8 if rounded < 0.9 * value else rounded
-
   def depthwise(x, name, stride, rate):
     if stride > 1 and padding == 'explicit':
       x = keras.layers.ZeroPadding2D(1, dtype=options.dtype)(x)
@@ -54,8 +60,8 @@ def mobilenet_v2(images, options, *, output_stride=8, width=1.0, padding='explic
   if padding == 'explicit':
     x = keras.layers.ZeroPadding2D(1, dtype=options.dtype)(x)
   x = keras.layers.Conv2D(
-      channels(32), 3, strides=2, use_bias=False, name=f'{SCOPE}.Conv1', dtype=options.dtype,
-      padding='valid' if padding == 'explicit' else 'same')(x)
+      _channels(32, width), 3, strides=2, use_bias=False, name=f'{SCOPE}.Conv1',
+      dtype=options.dtype, padding='valid' if padding == 'explicit' else 'same')(x)
   x = relu6(options.norm(f'{SCOPE}.bn_Conv1')(x))
 
   index, reduction, rate, low_level = 0, 2, 1, None
@@ -72,7 +78,7 @@ def mobilenet_v2(images, options, *, output_stride=8, width=1.0, padding='explic
       if expansion > 1:
         x = relu6(pointwise(x, expansion * filters_in, f'{prefix}_expand'))
       x = depthwise(x, f'{prefix}_depthwise', stride, dilation)
-      x = pointwise(x, channels(filters), f'{prefix}_project')
+      x = pointwise(x, _channels(filters, width), f'{prefix}_project')
       if (unit > 0 or first_stride == 1) and filters_in == x.shape[-1]:
         x = keras.layers.Add(dtype=options.dtype)([inputs, x])
       index += 1

@@ -10,6 +10,15 @@ from network.common.layers import conv
 BLOCKS = {'resnet50': (3, 4, 6, 3), 'resnet101': (3, 4, 23, 3), 'resnet152': (3, 8, 36, 3)}
 
 
+def _channels(value, width):
+  return max(1, int(round(value * width)))
+
+
+def output_channels(width=1.0):
+  """Channels of the last block at a factor of all channels."""
+  return 4 * _channels(64 * 2 ** 3, width)
+
+
 def resnet_v1(images, scope, blocks, options, *, output_stride=8, width=1.0, padding='explicit'):
   """Builds the trunk: conv1, pool1 and four blocks of bottleneck units.
 
@@ -30,10 +39,7 @@ def resnet_v1(images, scope, blocks, options, *, output_stride=8, width=1.0, pad
     dict of Keras tensors: 'low_level' at stride 4 (the last unit before block1's stride) and
     'output' (2048 channels times width).
   """
-  def channels(value):
-    return max(1, int(round(value * width)))
-
-  x = conv(images, channels(64), 7, f'{scope}.conv1', options, stride=2)
+  x = conv(images, _channels(64, width), 7, f'{scope}.conv1', options, stride=2)
   if padding == 'explicit':
     # Zeros never win over activations after a ReLU.
     x = keras.layers.ZeroPadding2D(1, dtype=options.dtype)(x)
@@ -41,7 +47,7 @@ def resnet_v1(images, scope, blocks, options, *, output_stride=8, width=1.0, pad
       3, 2, padding='valid' if padding == 'explicit' else 'same', dtype=options.dtype)(x)
   reduction, rate, low_level = 4, 1, None
   for block, units in enumerate(blocks, start=1):
-    base = channels(64 * 2 ** (block - 1))
+    base = _channels(64 * 2 ** (block - 1), width)
     wanted = 2 if block < 4 else 1
     for unit in range(1, units + 1):
       stride = 1

@@ -7,11 +7,12 @@ from collections.abc import Callable
 import keras
 import numpy as np
 
+from network.common import mobilenet_v2 as mobile
+from network.common import resnet_v1 as resnet
 from network.common.layers import LayerOptions
-from network.common.mobilenet_v2 import mobilenet_v2
-from network.common.resnet_v1 import BLOCKS, resnet_v1
 from seg_models.models.deeplab import deeplab, deeplab_v3, deeplab_v3plus
 from seg_models.models.fcn import fcn
+from seg_models.models.features import features as no_head
 from seg_models.models.pspnet import pspnet
 
 
@@ -37,11 +38,13 @@ HEADS = {
     'deeplab_v3': Head(deeplab_v3, 256, 128),
     'deeplab_v3plus': Head(deeplab_v3plus, 256, 128, stride=4),
     'fcn': Head(fcn),
+    'features': Head(no_head),
 }
 # Backbone -> its scope in variable names.
 BACKBONES = {
     'resnet50': 'resnet_v1_50', 'resnet101': 'resnet_v1_101', 'resnet152': 'resnet_v1_152',
     'mobilenet_v2': 'mobilenet_v2'}
+_TRUNKS = {name: mobile if name == 'mobilenet_v2' else resnet for name in BACKBONES}
 _MODELS = {f'{head}_{backbone}': (head, backbone) for head in HEADS for backbone in BACKBONES}
 
 
@@ -51,7 +54,8 @@ class ModelConfig:
 
   Attributes:
     name: HEAD_BACKBONE, of `HEADS` and `BACKBONES`.
-    output_dim: channels of the result: of the embedding, or number of classes.
+    output_dim: channels of the result: of the embedding, or number of classes; None becomes 32,
+      or the trunk's for the head `features`.
     output_stride: of the backbone, 8 or 16.
     width: factor of the backbone's channels.
     blocks: four numbers of units (ResNets only); () becomes the backbone's own.
@@ -65,7 +69,7 @@ class ModelConfig:
     ValueError: there is no such network, or a field does not fit it.
   """
   name: str = 'pspnet_resnet101'
-  output_dim: int = 32
+  output_dim: int | None = None
   output_stride: int = 8
   width: float = 1.0
   blocks: tuple[int, ...] = ()
@@ -81,15 +85,22 @@ class ModelConfig:
       raise ValueError(f'--output_stride {self.output_stride}: 8 or 16')
     if self.pool_padding not in ('explicit', 'same'):
       raise ValueError(f"pool_padding {self.pool_padding!r}: 'explicit' or 'same'")
-    if self.output_dim < 1 or self.width <= 0:
-      raise ValueError(f'{self.name}: output_dim {self.output_dim} and width {self.width} must be '
-                       'positive')
+    if self.width <= 0:
+      raise ValueError(f'{self.name}: width {self.width} must be positive')
+    of_trunk = _TRUNKS[backbone].output_channels(self.width) if head == 'features' else None
+    if self.output_dim is None:
+      object.__setattr__(self, 'output_dim', of_trunk or 32)
+    elif of_trunk and self.output_dim != of_trunk:
+      raise ValueError(f'{self.name} has the {of_trunk} channels of its trunk, not '
+                       f'{self.output_dim}: leave --embedding_dim out')
+    elif self.output_dim < 1:
+      raise ValueError(f'{self.name}: output_dim {self.output_dim} must be positive')
     if backbone == 'mobilenet_v2':
       if self.blocks:
         raise ValueError(f'--blocks {self.blocks}: {self.name} has none to count; leave it out')
     else:
       # The configuration is explicit once made: a stored one does not depend on later defaults.
-      object.__setattr__(self, 'blocks', tuple(self.blocks) or BLOCKS[backbone])
+      object.__setattr__(self, 'blocks', tuple(self.blocks) or resnet.BLOCKS[backbone])
       if len(self.blocks) != 4 or min(self.blocks) < 1:
         raise ValueError(f'--blocks {self.blocks}: four positive numbers of units are needed')
     mobile = backbone == 'mobilenet_v2'
@@ -146,9 +157,9 @@ def build_model(config, *, synchronized=False, use_global_status=False, precisio
   shape = {'output_stride': config.output_stride, 'width': config.width,
            'padding': config.pool_padding}
   if backbone == 'mobilenet_v2':
-    features = mobilenet_v2(images, trunk, **shape)
+    features = mobile.mobilenet_v2(images, trunk, **shape)
   else:
-    features = resnet_v1(images, scope, config.blocks, trunk, **shape)
+    features = resnet.resnet_v1(images, scope, config.blocks, trunk, **shape)
   output = HEADS[head].build(
       features, scope, config, LayerOptions(decay=config.head_batch_norm_decay, **common))
   output = keras.layers.Activation('linear', dtype='float32')(output)

@@ -20,6 +20,8 @@ from seg_models.models import (
 def small(head, backbone='resnet50', **fields):
   """The configuration of a small network."""
   fields = {'width': 0.0625, 'blocks': (1, 1, 1, 1), 'output_dim': 5, **fields}
+  if head == 'features':
+    del fields['output_dim']  # the trunk's
   if backbone == 'mobilenet_v2':
     fields.update(width=0.35, blocks=())
   if HEADS[head].dim:
@@ -73,7 +75,7 @@ def test_output_shape_and_gradients(head, backbone):
     output = model(image(25, 33), training=True)
     value = tf.reduce_mean(tf.square(output))
   stride = output_stride_of(config)
-  assert output.shape == (2, -(-25 // stride), -(-33 // stride), 5)
+  assert output.shape == (2, -(-25 // stride), -(-33 // stride), config.output_dim)
   assert output.dtype == tf.float32
   gradients = tape.gradient(value, model.trainable_variables)
   names = variable_names(model)
@@ -82,7 +84,7 @@ def test_output_shape_and_gradients(head, backbone):
       (name for name, value in names.items() if value.trainable), gradients, strict=True):
     assert gradient is not None and np.isfinite(gradient).all(), name
   assert all(name.startswith(f'{BACKBONES[backbone]}/') for name in names)
-  assert any(is_head(name) for name in names)
+  assert any(is_head(name) for name in names) == (head != 'features')
 
 
 def test_initial_values_follow_from_name_and_seed_alone():
