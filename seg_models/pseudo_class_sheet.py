@@ -1,0 +1,86 @@
+"""A picture of pseudo-classes: of each the segments that lie nearest to its centre."""
+
+import numpy as np
+
+from network.segsort.pseudo_classes import nearest_centres
+from seg_models.explanation import stack_rows, tile
+from utils import images
+
+_MARGIN = 0.3  # of a segment's height and width, shown on every side
+_FADED = 0.3  # opacity of what is not the segment
+
+
+def most_central(labels, similarity, places, columns):
+  """The segments nearest to each centre, one of an image at most.
+
+  Args:
+    labels: int [P], the group of each segment.
+    similarity: float [P], its cosine to the centre.
+    places: int [P], the image that it is in.
+    columns: how many of each group at most.
+
+  Returns:
+    dict of group -> list of segments (places in these arrays), the nearest first.
+  """
+  chosen, seen = {}, set()
+  for segment in np.argsort(-similarity, kind='stable'):
+    label = int(labels[segment])
+    if len(chosen.setdefault(label, [])) < columns and (label, places[segment]) not in seen:
+      chosen[label].append(int(segment))
+      seen.add((label, places[segment]))
+  return chosen
+
+
+def cut_out(image, inside, box):
+  """A segment and a margin around it, in which all else is faded.
+
+  Args:
+    image: uint8 [H, W, 3].
+    inside: bool [H, W].
+    box: (top, left, bottom, right) of the segment, the last two exclusive.
+
+  Returns:
+    uint8 [h, w, 3].
+  """
+  box = np.asarray(box)
+  margin = np.ceil(_MARGIN * (box[2:] - box[:2])).astype(int)
+  top, left = np.maximum(box[:2] - margin, 0)
+  bottom, right = box[2:] + margin
+  picture, inside = image[top:bottom, left:right], inside[top:bottom, left:right]
+  faded = np.round(_FADED * picture + (1 - _FADED) * 255).astype(np.uint8)
+  return np.where(inside[..., None], picture, faded)
+
+
+def pseudo_class_sheet(bank, places, entries, segments_of, classes, dataset, *, rows=50, columns=8,
+                       height=80):
+  """Draws one row for each pseudo-class: its share of all pixels, and its most central segments.
+
+  Args:
+    bank: `Bank` of all images' segments, with `pixels`, `cluster` and `box`.
+    places: int [P], the place in `entries` of each segment's image.
+    entries: list of `seg_models.image_reader.Entry`.
+    segments_of: function of an entry that gives the ids of its segments, int [H, W].
+    classes: `seg_models.pseudo_classes.PseudoClasses`.
+    dataset: `seg_models.datasets.Dataset` with their names and colours.
+    rows: pseudo-classes that are shown at most, the first ones.
+    columns: segments of each at most, from as many images.
+    height: of every tile in pixels.
+
+  Returns:
+    uint8 [h, w, 3].
+  """
+  labels, similarity = nearest_centres(bank.features, classes.centres)
+  shares = np.bincount(labels, bank.pixels, len(classes)) / bank.pixels.sum()
+  chosen = most_central(labels, similarity, places, columns)
+  sheet = []
+  for label in range(min(rows, len(classes))):
+    color = dataset.palette[label]
+    row = [tile(np.full([height, height, 3], color, np.uint8),
+                f'{dataset.classes[label]}: {100 * shares[label]:.1f} %', color, height)]
+    for segment in chosen.get(label, []):
+      entry = entries[places[segment]]
+      picture = cut_out(images.read_image(entry.image),
+                        segments_of(entry) == bank.cluster[segment], bank.box[segment])
+      row.append(tile(picture, f'{similarity[segment]:.3f}', color, height))
+    sheet.append(row)
+  return stack_rows(sheet)
