@@ -30,6 +30,7 @@ from seg_models.segment_folder import SegmentFolder
 from utils import images, resuming
 from utils.configuration import option
 
+SHEET = 'clusters.png'
 _BASIS_IMAGES = 16
 _BASIS_PIXELS = 1000  # of each at most, in equal steps
 
@@ -69,6 +70,10 @@ def predict_segsort(data, network_config, output, segments, retrieval, scales, l
   """`seg_models.inference.predict_segsort`, or `predict_label_free` where that is asked for."""
   configs = data, network_config, output, segments
   if not label_free.wanted:
+    if not retrieval.prototype_dir:
+      raise ValueError('--prototype_dir missing: segments are named by a bank of prototypes '
+                       '(extract_prototypes.py), or, without any label, cut by --no_bank and '
+                       'grouped by --cluster_classes')
     return inference.predict_segsort(*configs, retrieval, scales)
   return predict_label_free(*configs, retrieval, scales, label_free)
 
@@ -121,18 +126,21 @@ def predict_label_free(data, network_config, output, segments, retrieval, scales
       output.save_dir, entries, data.data_dir, settings, sources, output.overwrite)
   labels = None
   if label_free.clusters:  # claimed before the long work
+    dataset = pseudo_dataset(label_free.cluster_classes if given is None else len(given))
+    palette = dataset.palette if palette is None else palette
     labels = PredictionFolder(
-        output.save_dir, entries,
-        pseudo_dataset(label_free.cluster_classes if given is None else len(given)),
+        output.save_dir, entries, dataset,
         {**settings, **_grouping(label_free, given, sources), **palette_settings}, palette,
         overwrite=output.overwrite)
-  if not folder.missing() and (labels is None or not labels.missing()):
+  if not folder.missing() and (labels is None or _has_all(labels, output)):
     folder.finish()
-    print(f'{output.save_dir} holds all of {len(entries)} images: nothing to do.')
+    if labels is not None:
+      labels.finish()
+    print(f'{output.save_dir} holds all results of {len(entries)} images: nothing to do.')
     return 0
   _write_segments(folder, network, network_config, segments, output)
   if labels is not None:
-    _write_pseudo_classes(folder, labels, label_free, given, network, output)
+    _write_pseudo_classes(folder, labels, label_free, given, network, output, palette)
   return 0
 
 
@@ -185,7 +193,13 @@ def _basis(embedder, entries, dataset):
   return color_basis(np.concatenate(pixels))
 
 
-def _write_pseudo_classes(folder, labels, label_free, given, network, output):
+def _has_all(labels, output):
+  """Whether nothing that `_write_pseudo_classes` writes is missing."""
+  save_dir = pathlib.Path(output.save_dir)
+  return all((save_dir / name).exists() for name in (FILE, SHEET)) and not labels.missing()
+
+
+def _write_pseudo_classes(folder, labels, label_free, given, network, output, palette):
   """Writes `clusters.npz`, `clusters.png`, and a `PredictionFolder` of groups."""
   save_dir, entries = pathlib.Path(output.save_dir), folder.entries
   bank, counts = folder.bank()
@@ -198,16 +212,15 @@ def _write_pseudo_classes(folder, labels, label_free, given, network, output):
     classes = given
     save_pseudo_classes(classes, save_dir / FILE)
   found, similarity = nearest_centres(bank.features, classes.centres)
-  images.write_png(save_dir / 'clusters.png', pseudo_class_sheet(
+  images.write_png(save_dir / SHEET, pseudo_class_sheet(
       bank, np.repeat(np.arange(len(entries)), counts), entries, folder.segments, classes,
-      labels.dataset))
+      palette))
   of_images = dict(zip(
       (entry.id for entry in entries), np.split(found, np.cumsum(counts)[:-1]), strict=True))
-  missing = labels.missing()
-  for entry in tqdm.tqdm(missing, desc='labels', unit='image'):
+  for entry in tqdm.tqdm(labels.missing(), desc='labels', unit='image'):
     labels.write(entry, of_images[entry.id][folder.segments(entry)])
   labels.finish()
   print(f'{len(classes)} pseudo-classes of {len(bank)} segments in {save_dir}: gray/ (their ids), '
-        f'color/ (pictures), {FILE} (centres), clusters.png (the segments nearest to each); the '
+        f'color/ (pictures), {FILE} (centres), {SHEET} (the segments nearest to each); the '
         f'mean cosine of a pixel\'s segment and its centre is '
         f'{np.average(similarity, weights=bank.pixels):.3f}')

@@ -4,10 +4,12 @@ import numpy as np
 
 from network.segsort.pseudo_classes import nearest_centres
 from seg_models.explanation import stack_rows, tile
-from utils import images
+from utils import colors, images
 
-_MARGIN = 0.3  # of a segment's height and width, shown on every side
-_FADED = 0.3  # opacity of what is not the segment
+# The side of what is shown: of the segment's larger side, and of the image's smaller one at least.
+_AROUND = 1.5
+_OF_IMAGE = 0.4
+_FADED = 0.6  # opacity of what is not the segment
 
 
 def most_central(labels, similarity, places, columns):
@@ -32,26 +34,27 @@ def most_central(labels, similarity, places, columns):
 
 
 def cut_out(image, inside, box):
-  """A segment and a margin around it, in which all else is faded.
+  """A square part of an image around a segment, which is outlined, with all else faded.
 
   Args:
     image: uint8 [H, W, 3].
-    inside: bool [H, W].
-    box: (top, left, bottom, right) of the segment, the last two exclusive.
+    inside: bool [H, W], the segment.
+    box: int [4], (top, left, bottom, right) of it, the last two exclusive.
 
   Returns:
-    uint8 [h, w, 3].
+    uint8 [h, w, 3], a square unless the image is smaller.
   """
-  box = np.asarray(box)
-  margin = np.ceil(_MARGIN * (box[2:] - box[:2])).astype(int)
-  top, left = np.maximum(box[:2] - margin, 0)
-  bottom, right = box[2:] + margin
-  picture, inside = image[top:bottom, left:right], inside[top:bottom, left:right]
-  faded = np.round(_FADED * picture + (1 - _FADED) * 255).astype(np.uint8)
-  return np.where(inside[..., None], picture, faded)
+  box, size = np.asarray(box), np.array(inside.shape)
+  extent = box[2:] - box[:2]
+  side = int(max(_AROUND * extent.max(), _OF_IMAGE * size.min()))
+  top, left = np.clip((box[:2] + box[2:] - side) // 2, 0, np.maximum(size - side, 0))
+  part = np.s_[top:top + side, left:left + side]
+  faded = colors.overlay(np.full_like(image[part], 255), image[part], _FADED)
+  picture = np.where(inside[part][..., None], image[part], faded)
+  return colors.outlined(picture, inside[part])
 
 
-def pseudo_class_sheet(bank, places, entries, segments_of, classes, dataset, *, rows=50, columns=8,
+def pseudo_class_sheet(bank, places, entries, segments_of, classes, palette, *, rows=50, columns=8,
                        height=80):
   """Draws one row for each pseudo-class: its share of all pixels, and its most central segments.
 
@@ -61,7 +64,7 @@ def pseudo_class_sheet(bank, places, entries, segments_of, classes, dataset, *, 
     entries: list of `seg_models.image_reader.Entry`.
     segments_of: function of an entry that gives the ids of its segments, int [H, W].
     classes: `seg_models.pseudo_classes.PseudoClasses`.
-    dataset: `seg_models.datasets.Dataset` with their names and colours.
+    palette: uint8 [colours, 3], their colours, which repeat after 256.
     rows: pseudo-classes that are shown at most, the first ones.
     columns: segments of each at most, from as many images.
     height: of every tile in pixels.
@@ -74,9 +77,9 @@ def pseudo_class_sheet(bank, places, entries, segments_of, classes, dataset, *, 
   chosen = most_central(labels, similarity, places, columns)
   sheet = []
   for label in range(min(rows, len(classes))):
-    color = dataset.palette[label]
+    color = colors.colorize(label % 256, palette)
     row = [tile(np.full([height, height, 3], color, np.uint8),
-                f'{dataset.classes[label]}: {100 * shares[label]:.1f} %', color, height)]
+                f'{label}: {100 * shares[label]:.1f} %', color, height)]
     for segment in chosen.get(label, []):
       entry = entries[places[segment]]
       picture = cut_out(images.read_image(entry.image),
