@@ -12,10 +12,10 @@ import tqdm
 from network.segsort.pseudo_classes import nearest_centres
 from network.segsort.visualization import color_basis
 from seg_models import inference
-from seg_models.embedding import Embedder, Segmenter, centre
+from seg_models.embedding import Embedder, centre
 from seg_models.image_reader import iterate_examples
 from seg_models.inference_setup import load_entries, load_network, require, segment_settings
-from seg_models.prediction_folder import PredictionFolder
+from seg_models.prediction_folder import PredictionFolder, sources_of
 from seg_models.pseudo_class_sheet import pseudo_class_sheet
 from seg_models.pseudo_classes import (
   FILE,
@@ -27,7 +27,7 @@ from seg_models.pseudo_classes import (
   save_pseudo_classes,
 )
 from seg_models.segment_folder import SegmentFolder
-from utils import images, resuming
+from utils import images
 from utils.configuration import option
 
 SHEET = 'clusters.png'
@@ -112,25 +112,24 @@ def predict_label_free(data, network_config, output, segments, retrieval, scales
   check_flags(retrieval, scales, label_free)
   require(save_dir=output.save_dir)
   given = load_pseudo_classes(label_free.cluster_centres) if label_free.cluster_centres else None
-  entries = load_entries(data, need_mask=False)
-  palette, palette_settings = inference._palette(output)
+  entries = load_entries(data, False, segments)
+  palette, palette_settings = inference.palette_of(output)
   network = load_network(data, network_config, 'segsort')
   segments = segment_settings(segments, network)
   if given is not None:
     _check_centres(given, network, label_free.cluster_centres)
-  settings = {**network.settings, **dataclasses.asdict(segments)}
+  settings = {**network.settings, **segments.settings()}
   for name in ('dataset', 'num_classes'):  # which mean nothing here
     del settings[name]
-  sources = {entry.id: resuming.stamp(entry.image) for entry in entries}
   folder = SegmentFolder(
-      output.save_dir, entries, data.data_dir, settings, sources, output.overwrite)
+      output.save_dir, entries, data.data_dir, settings, output.overwrite)
   labels = None
   if label_free.clusters:  # claimed before the long work
     dataset = pseudo_dataset(label_free.cluster_classes if given is None else len(given))
     palette = dataset.palette if palette is None else palette
     labels = PredictionFolder(
         output.save_dir, entries, dataset,
-        {**settings, **_grouping(label_free, given, sources), **palette_settings}, palette,
+        {**settings, **_grouping(label_free, given, entries), **palette_settings}, palette,
         overwrite=output.overwrite)
   if not folder.missing() and (labels is None or _has_all(labels, output)):
     folder.finish()
@@ -152,11 +151,11 @@ def _check_centres(classes, network, path):
         f'checkpoint than --restore_from (embeddings of {network.dim} dimensions): give that one')
 
 
-def _grouping(label_free, given, sources):
+def _grouping(label_free, given, entries):
   """What pseudo-classes depend on beside segments and prototypes: dict of JSON values."""
   if given is not None:
     return {'cluster_centres': given.fingerprint()}
-  digest = hashlib.sha256(json.dumps(sources).encode()).hexdigest()[:16]
+  digest = hashlib.sha256(json.dumps(sources_of(entries)).encode()).hexdigest()[:16]
   return {'cluster_classes': label_free.cluster_classes,
           'cluster_weights': label_free.cluster_weights,
           'cluster_restarts': label_free.cluster_restarts, 'seed': label_free.seed,
@@ -167,14 +166,15 @@ def _write_segments(folder, network, network_config, segments, output):
   """Fills a `SegmentFolder`."""
   missing, entries = folder.missing(), folder.entries
   if missing:
-    inference._start(network_config, network)
+    inference.announce(network_config, network)
     embedder = Embedder(network.dense)
-    segmenter = Segmenter(**dataclasses.asdict(segments))
+    segmenter = segments.segmenter()
     basis = folder.basis(lambda: _basis(embedder, entries, network.dataset))
-    for done, pictures, _ in inference._batches(
-        missing, len(entries), network.dataset, False, output.batch_size):
+    for done, pictures, _, regions in inference.batches(
+        missing, len(entries), network.dataset, False, segments.regions_read, output.batch_size):
       embedding = embedder(centre(pictures), [entry.image for entry in done])
-      for values in zip(done, pictures, embedding, segmenter(embedding), strict=True):
+      found = segmenter(embedding, regions=regions)
+      for values in zip(done, pictures, embedding, found, strict=True):
         folder.write(*values, basis)
   folder.finish()
   print(f'{len(entries)} images in {output.save_dir}: segments/ (ids), outlines/ (their borders), '

@@ -146,6 +146,7 @@ def test_an_interrupted_run_goes_on_to_the_same_files(data, grouped, tmp_path, m
   assert contents(tmp_path) == contents(grouped)
 
 
+@pytest.mark.slow
 def test_a_run_interrupted_while_labelling_goes_on(data, grouped, tmp_path, monkeypatch):
   class Interrupted(label_free.PredictionFolder):
     def write(self, entry, labels):
@@ -198,6 +199,23 @@ def test_a_changed_image_changes_the_groups(data, tmp_path):
       read_image(tmp_path / 'b.png').shape[:2])
 
 
+def test_segments_that_begin_with_an_oversegmentation(data, tmp_path, capsys):
+  for name in IDS:
+    image = read_image(data / 'scenes' / 'JPEGImages' / f'{name}.jpg')
+    halves = np.arange(image.shape[1]) // (image.shape[1] // 2)
+    write_png(tmp_path / f'{name}.png', np.tile(halves.astype(np.uint8), [len(image), 1]))
+  options = {'no_bank': True, 'oversegmentation_dir': tmp_path, 'kmeans_iterations': 0,
+             'initial_segments': 'oversegmentation'}
+  assert run(data, tmp_path / 'out', **options) == 0
+  for name in IDS:
+    np.testing.assert_array_equal(
+        read_mask(tmp_path / f'out/segments/{name}.png'), read_mask(tmp_path / f'{name}.png'))
+  write_png(tmp_path / f'{IDS[1]}.png', read_mask(tmp_path / f'{IDS[1]}.png').astype(np.uint16))
+  capsys.readouterr()
+  assert run(data, tmp_path / 'out', **options) == 0  # what it was made from has changed
+  assert '4 files made from images or masks that have changed' in capsys.readouterr().out
+
+
 @pytest.mark.parametrize('flags, message', [
     ({'no_bank': True, 'prototype_dir': 'x'}, '--prototype_dir .* leave one of them out'),
     ({'cluster_classes': 3, 'prototype_dir': 'x'}, '--prototype_dir .* leave one of them out'),
@@ -227,6 +245,7 @@ def test_more_groups_than_segments_are_refused_and_the_segments_kept(data, tmp_p
   assert record['complete'] and 'num_classes' not in record['settings']
 
 
+@pytest.mark.slow
 def test_a_truncated_image_stops_with_its_name_and_the_rest_is_kept(data, tmp_path):
   images = data / 'scenes' / 'JPEGImages'
   (tmp_path / 'b.jpg').write_bytes((images / f'{IDS[0]}.jpg').read_bytes()[:2000])

@@ -11,6 +11,7 @@ from network.segsort.prototypes import extract_prototypes
 from network.segsort.visualization import ColorBasis, pca_rgb
 from seg_models import bank as banks
 from seg_models.boxes import boxes_of
+from seg_models.prediction_folder import sources_of
 from utils import colors, files, images, resuming
 
 UNLABELLED = -1
@@ -51,10 +52,10 @@ class SegmentFolder:
 
   Args:
     save_dir: the folder that these are in.
-    entries: the `seg_models.image_reader.Entry`s of the images.
+    entries: the `seg_models.image_reader.Entry`s of the images; without an oversegmentation where
+      none is made use of.
     data_dir: folder that the images' names in the parts are relative to.
     settings: dict of JSON values, everything that segments and prototypes depend on.
-    sources: id -> `utils.resuming.stamp` of the files that an image's segments are made from.
     overwrite: whether all that is there is removed first.
 
   Raises:
@@ -62,7 +63,7 @@ class SegmentFolder:
       is known; see `utils.resuming.claim`.
   """
 
-  def __init__(self, save_dir, entries, data_dir, settings, sources, overwrite=False):
+  def __init__(self, save_dir, entries, data_dir, settings, overwrite=False):
     self._folder = pathlib.Path(save_dir)
     self.entries = entries
     self._data_dir = data_dir
@@ -73,7 +74,7 @@ class SegmentFolder:
         for path in self._folder.glob(pattern)}
     if self._basis.exists():
       outputs[self._basis] = ''  # of no one image: any basis serves as long as all have the same
-    resuming.claim(self._record, settings, sources, outputs, overwrite)
+    resuming.claim(self._record, settings, sources_of(entries), outputs, overwrite)
 
   def _paths(self, entry):
     return [self._folder / 'segments' / f'{entry.id}.png', self._folder / 'pca' / f'{entry.id}.png',

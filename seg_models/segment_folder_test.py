@@ -8,8 +8,6 @@ from seg_models.image_reader import Entry
 from seg_models.segment_folder import UNLABELLED, SegmentFolder, segments_of
 from utils import images
 
-STAMPS = {'a': '1', 'b': '2'}
-
 
 def make(rng, height=6, width=9, segments=4, dim=5):
   """An image, its unit embedding, and a map of segments in which id 1 is missing."""
@@ -22,12 +20,16 @@ def make(rng, height=6, width=9, segments=4, dim=5):
 
 @pytest.fixture
 def entries(tmp_path):
-  return [Entry(str(tmp_path / 'data' / f'{name}.jpg'), None, None, name) for name in 'ab']
+  (tmp_path / 'data').mkdir()
+  paths = [tmp_path / 'data' / f'{name}.jpg' for name in 'ab']
+  for path in paths:
+    path.touch()
+  return [Entry(str(path), None, None, path.stem) for path in paths]
 
 
-def folder_of(tmp_path, entries, settings=None, stamps=None, **more):
-  return SegmentFolder(tmp_path / 'out', entries, str(tmp_path / 'data'), settings or {'k': 1},
-                       stamps or STAMPS, **more)
+def folder_of(tmp_path, entries, settings=None, **more):
+  return SegmentFolder(
+      tmp_path / 'out', entries, str(tmp_path / 'data'), settings or {'k': 1}, **more)
 
 
 def test_segments_are_numbered_as_they_appear_with_their_mean_directions():
@@ -113,7 +115,8 @@ def test_results_of_other_settings_or_images_are_not_mixed(tmp_path, entries):
     folder.write(entry, *data, basis)
   with pytest.raises(ValueError, match='unfinished run with other settings .k: 1 there, 2 now'):
     folder_of(tmp_path, entries, {'k': 2})
-  changed = folder_of(tmp_path, entries, stamps={'a': '1', 'b': '3'})
+  (tmp_path / 'data/b.jpg').write_bytes(b'other')
+  changed = folder_of(tmp_path, entries)
   assert changed.missing() == entries[1:]  # and the colours stay comparable
   np.testing.assert_array_equal(changed.basis(lambda: pytest.fail('lost')).axes, basis.axes)
   changed.finish()
