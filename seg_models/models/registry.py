@@ -10,6 +10,7 @@ import numpy as np
 from network.common import mobilenet_v2 as mobile
 from network.common import resnet_v1 as resnet
 from network.common.layers import LayerOptions
+from network.contrast import projection as projections
 from seg_models.models.deeplab import deeplab, deeplab_v3, deeplab_v3plus
 from seg_models.models.fcn import fcn
 from seg_models.models.features import features as no_head
@@ -64,6 +65,9 @@ class ModelConfig:
     batch_norm_decay: of the backbone's moving statistics.
     head_batch_norm_decay: of the head's.
     pool_padding: 'explicit' or 'same', see `network.common.resnet_v1` and `mobilenet_v2`.
+    projection: 'linear' or 'convmlp', a projection head on the trunk's last features, see
+      `network.contrast.projection`; None for none.
+    projection_dim: its channels; None becomes 256 where there is one.
 
   Raises:
     ValueError: there is no such network, or a field does not fit it.
@@ -78,6 +82,8 @@ class ModelConfig:
   batch_norm_decay: float = 0.9997
   head_batch_norm_decay: float = 0.99
   pool_padding: str = 'explicit'
+  projection: str | None = None
+  projection_dim: int | None = None
 
   def __post_init__(self):
     head, backbone = self.parts()
@@ -111,6 +117,16 @@ class ModelConfig:
       raise ValueError(f'--head_dim {self.head_dim}: the head {head} has no width; leave it out')
     elif self.head_dim < 1:
       raise ValueError(f'--head_dim {self.head_dim}: must be positive')
+    if self.projection is None:
+      if self.projection_dim is not None:
+        raise ValueError(f'--projection_dim {self.projection_dim}: there is no --projection')
+    elif self.projection not in projections.KINDS:
+      raise ValueError(
+          f'--projection {self.projection}: one of {", ".join(projections.KINDS)}')
+    elif self.projection_dim is None:
+      object.__setattr__(self, 'projection_dim', 256)
+    elif self.projection_dim < 1:
+      raise ValueError(f'--projection_dim {self.projection_dim}: must be positive')
 
   def parts(self):
     """(head, backbone), keys of `HEADS` and `BACKBONES`."""
@@ -119,15 +135,15 @@ class ModelConfig:
     return _MODELS[self.name]
 
 
-def output_stride_of(config):
-  """Image pixels per cell of the network's output: the head's own stride, or the backbone's."""
+def output_stride_of(config, output='logits'):
+  """Image pixels per cell of one of the network's outputs: its head's own, or the backbone's."""
   head, _ = config.parts()
-  return HEADS[head].stride or config.output_stride
+  return output == 'logits' and HEADS[head].stride or config.output_stride
 
 
-def build_model(config, *, synchronized=False, use_global_status=False, precision='float32',
-                seed=0):
-  """Builds and initialises a network.
+def build_model(config, *, outputs='logits', synchronized=False, use_global_status=False,
+                precision='float32', seed=0):
+  """Builds and initialises a network, with the heads of the outputs that are asked for and no more.
 
   Kernels are drawn from a normal distribution of variance 2 / fan-in (He et al., ICCV 2015) by a
   generator of their own, seeded by the variable's name and `seed`: a variable's value depends
@@ -135,6 +151,8 @@ def build_model(config, *, synchronized=False, use_global_status=False, precisio
 
   Args:
     config: `ModelConfig`.
+    outputs: 'logits', what the configured head gives (an embedding with some methods), or
+      'projection'; or a tuple of such names, for which the network returns a dict.
     synchronized: batch norm over the joined batch of all replicas.
     use_global_status: freeze batch norm, its statistics, gamma and beta.
     precision: dtype policy of the convolutions: 'float32', 'mixed_bfloat16' or 'mixed_float16';
@@ -143,7 +161,11 @@ def build_model(config, *, synchronized=False, use_global_status=False, precisio
 
   Returns:
     keras.Model: float32 [B, H, W, 3] RGB minus `network.common.preprocessing.MEAN_RGB` -> float32
-    [B, ceil(H / s), ceil(W / s), config.output_dim], s = output_stride_of(config).
+    [B, ceil(H / s), ceil(W / s), D], s = output_stride_of(config, output); D is config.output_dim,
+    of the projection config.projection_dim.
+
+  Raises:
+    ValueError: the configuration has no such output.
 
   Deviates from the original: it leaves kernels and biases to TF1's default, Glorot's uniform
   distribution.
@@ -160,10 +182,21 @@ def build_model(config, *, synchronized=False, use_global_status=False, precisio
     features = mobile.mobilenet_v2(images, trunk, **shape)
   else:
     features = resnet.resnet_v1(images, scope, config.blocks, trunk, **shape)
-  output = HEADS[head].build(
-      features, scope, config, LayerOptions(decay=config.head_batch_norm_decay, **common))
-  output = keras.layers.Activation('linear', dtype='float32')(output)
-  model = keras.Model(images, output, name=config.name)
+  head_options = LayerOptions(decay=config.head_batch_norm_decay, **common)
+  builders = {'logits': lambda: HEADS[head].build(features, scope, config, head_options)}
+  if config.projection:
+    builders['projection'] = lambda: projections.projection(
+        features['output'], config.projection, config.projection_dim,
+        f'{scope}.block5.projection_head', head_options)
+  wanted = (outputs,) if isinstance(outputs, str) else outputs
+  for name in wanted:
+    if name not in builders:
+      raise ValueError(f'{config.name} has no output {name}, only {", ".join(builders)}')
+  built = {
+      name: keras.layers.Activation('linear', dtype='float32', name=name)(builders[name]())
+      for name in wanted}
+  model = keras.Model(
+      images, built[outputs] if isinstance(outputs, str) else built, name=config.name)
   for name, variable in variable_names(model).items():
     if variable.ndim > 1:
       variable.assign(_initial_kernel(name, variable.shape, seed))
