@@ -220,11 +220,13 @@ def load_network(data, network, method, embedding=None):
     raise ValueError(f'{network.restore_from} holds no trained {config.name}, whose head would be '
                      f'random (--untrained_head):\n{report.summary()}')
   windows = network.sliding_windows()
+  model_settings = dataclasses.asdict(config)
+  if output == 'logits':  # of a network without a projection head
+    del model_settings['projection'], model_settings['projection_dim']
   settings = {
       'checkpoint': resuming.fingerprint(archive.path),
-      'model': dataclasses.asdict(config),
-      'output': output,
-      'untrained_head': bool(report.missing),
+      'model': model_settings,
+      **({'untrained_head': True} if report.missing else {}),
       'windows': windows and dataclasses.asdict(windows),
       'dataset': dataset.name, 'num_classes': dataset.num_classes}
   return Network(
