@@ -64,7 +64,8 @@ def align_segments(embedding, clusters, regions, smallest):
   pixels = batch * height * width
   pieces, num_pieces = _piece_ids(clusters, regions)
   static = isinstance(pixels, int)
-  size = pixels if static else num_pieces
+  # Also of nothing there is a place, that of the pixels that do not count.
+  size = pixels if static else tf.maximum(num_pieces, 1)
 
   flat = tf.reshape(pieces, [-1])
 
