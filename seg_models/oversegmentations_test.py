@@ -35,7 +35,7 @@ def test_an_image_alone_is_enough_with_a_folder(tmp_path):
 
 
 @pytest.mark.parametrize('mask, why', [
-    (None, 'names nothing but the image'), ('sbd/clsimg/a.png', 'sbd/clsimg/a.png has no `segcls`')])
+    (None, 'names nothing but the image'), ('sbd/clsimg/a.png', 'clsimg/a.png has no `segcls`')])
 def test_nothing_to_replace_is_refused(tmp_path, mask, why):
   with pytest.raises(
       ValueError, match=f'third column.*--oversegmentation_dir.*{why}.*{COMMAND}'):
