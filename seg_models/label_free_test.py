@@ -1,4 +1,5 @@
 import argparse
+import shutil
 
 import numpy as np
 import pytest
@@ -121,6 +122,15 @@ def test_other_groups_need_no_network_and_replace_the_finished_ones(
   assert len(load_pseudo_classes(tmp_path / 'clusters.npz')) == 2
   assert run(data, tmp_path, cluster_classes=4) == 0
   assert contents(tmp_path) == contents(grouped)
+
+
+def test_groups_of_other_segments_do_not_stay(data, grouped, tmp_path):
+  for change in ({'num_clusters': 2}, {'overwrite': True}):
+    folder = tmp_path / next(iter(change))
+    shutil.copytree(grouped, folder)
+    assert run(data, folder, no_bank=True, **change) == 0
+    assert len(list(folder.glob('segments/*.png'))) == 5
+    assert not [*folder.glob('clusters.*'), *folder.glob('gray/*'), *folder.glob('color/*')]
 
 
 def test_an_interrupted_run_goes_on_to_the_same_files(data, grouped, tmp_path, monkeypatch):
