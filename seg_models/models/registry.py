@@ -7,22 +7,27 @@ from collections.abc import Callable
 import keras
 import numpy as np
 
+from network.common import hrnet as high_resolution
 from network.common import mobilenet_v2 as mobile
 from network.common import resnet_v1 as resnet
 from network.common.layers import LayerOptions
+from seg_models.models.auxiliary import auxiliary
 from seg_models.models.deeplab import deeplab, deeplab_v3, deeplab_v3plus
 from seg_models.models.fcn import fcn
 from seg_models.models.features import features as no_head
+from seg_models.models.hrnet import hrnet
+from seg_models.models.ocr import ocr
 from seg_models.models.pspnet import pspnet
 
 
 @dataclasses.dataclass(frozen=True)
 class Head:
-  """A head: its function, its widths on ResNets and on MobileNetV2, and its stride.
+  """A head: its function, its widths on large trunks and on MobileNetV2, and its stride.
 
   Attributes:
-    build: (features, scope, config, options) -> Keras tensor.
-    dim: default of `ModelConfig.head_dim` on ResNets; None for a head without a width of its own.
+    build: (features, scope, config, options) -> Keras tensor, or a dict with it as 'output' and
+      further outputs that the head has made on its way.
+    dim: default of `ModelConfig.head_dim`; None for a head without a width of its own.
     mobile_dim: the same on MobileNetV2.
     stride: output stride of the result where it is not the backbone's.
   """
@@ -38,13 +43,19 @@ HEADS = {
     'deeplab_v3': Head(deeplab_v3, 256, 128),
     'deeplab_v3plus': Head(deeplab_v3plus, 256, 128, stride=4),
     'fcn': Head(fcn),
+    'hrnet': Head(hrnet),
+    'ocr': Head(ocr, 512, 128),
     'features': Head(no_head),
 }
-# Backbone -> its scope in variable names.
+# Backbone -> its scope in variable names. Those of a name with `_deep` are TF DeepLab's
+# `resnet_v1_*_beta`, whose files have the same scope.
 BACKBONES = {
     'resnet50': 'resnet_v1_50', 'resnet101': 'resnet_v1_101', 'resnet152': 'resnet_v1_152',
-    'mobilenet_v2': 'mobilenet_v2'}
-_TRUNKS = {name: mobile if name == 'mobilenet_v2' else resnet for name in BACKBONES}
+    'resnet50_deep': 'resnet_v1_50', 'resnet101_deep': 'resnet_v1_101',
+    'mobilenet_v2': 'mobilenet_v2', **{name: name for name in high_resolution.CHANNELS}}
+# What a network may give beside its output, for losses in training: name -> builder, as a head's.
+# A head that makes one itself (OCR its soft regions) gives its own.
+TRAINING_OUTPUTS = {'auxiliary': auxiliary}
 _MODELS = {f'{head}_{backbone}': (head, backbone) for head in HEADS for backbone in BACKBONES}
 
 
@@ -56,7 +67,7 @@ class ModelConfig:
     name: HEAD_BACKBONE, of `HEADS` and `BACKBONES`.
     output_dim: channels of the result: of the embedding, or number of classes; None becomes 32,
       or the trunk's for the head `features`.
-    output_stride: of the backbone, 8 or 16.
+    output_stride: of the backbone: 8 or 16, None becomes 8; HRNet's is 4.
     width: factor of the backbone's channels.
     blocks: four numbers of units (ResNets only); () becomes the backbone's own.
     head_dim: channels inside the head; None becomes the head's default (None for heads without).
@@ -70,7 +81,7 @@ class ModelConfig:
   """
   name: str = 'pspnet_resnet101'
   output_dim: int | None = None
-  output_stride: int = 8
+  output_stride: int | None = None
   width: float = 1.0
   blocks: tuple[int, ...] = ()
   head_dim: int | None = None
@@ -81,13 +92,18 @@ class ModelConfig:
 
   def __post_init__(self):
     head, backbone = self.parts()
-    if self.output_stride not in (8, 16):
-      raise ValueError(f'--output_stride {self.output_stride}: 8 or 16')
+    strides = _strides(backbone)
+    if self.output_stride is None:
+      # The configuration is explicit once made: a stored one does not depend on later defaults.
+      object.__setattr__(self, 'output_stride', strides[0])
+    elif self.output_stride not in strides:
+      raise ValueError(f'--output_stride {self.output_stride}: that of {backbone} is '
+                       f'{" or ".join(map(str, strides))}')
     if self.pool_padding not in ('explicit', 'same'):
       raise ValueError(f"pool_padding {self.pool_padding!r}: 'explicit' or 'same'")
     if self.width <= 0:
       raise ValueError(f'{self.name}: width {self.width} must be positive')
-    of_trunk = _TRUNKS[backbone].output_channels(self.width) if head == 'features' else None
+    of_trunk = _output_channels(backbone, self.width) if head == 'features' else None
     if self.output_dim is None:
       object.__setattr__(self, 'output_dim', of_trunk or 32)
     elif of_trunk and self.output_dim != of_trunk:
@@ -95,12 +111,12 @@ class ModelConfig:
                        f'{self.output_dim}: leave --embedding_dim out')
     elif self.output_dim < 1:
       raise ValueError(f'{self.name}: output_dim {self.output_dim} must be positive')
-    if backbone == 'mobilenet_v2':
+    if backbone == 'mobilenet_v2' or backbone in high_resolution.CHANNELS:
       if self.blocks:
         raise ValueError(f'--blocks {self.blocks}: {self.name} has none to count; leave it out')
     else:
-      # The configuration is explicit once made: a stored one does not depend on later defaults.
-      object.__setattr__(self, 'blocks', tuple(self.blocks) or resnet.BLOCKS[backbone])
+      own = resnet.BLOCKS[backbone.removesuffix('_deep')]
+      object.__setattr__(self, 'blocks', tuple(self.blocks) or own)
       if len(self.blocks) != 4 or min(self.blocks) < 1:
         raise ValueError(f'--blocks {self.blocks}: four positive numbers of units are needed')
     mobile = backbone == 'mobilenet_v2'
@@ -125,8 +141,32 @@ def output_stride_of(config):
   return HEADS[head].stride or config.output_stride
 
 
-def build_model(config, *, synchronized=False, use_global_status=False, precision='float32',
-                seed=0):
+def _strides(backbone):
+  """Output strides that a backbone can be built with, the default first."""
+  return (high_resolution.OUTPUT_STRIDE,) if backbone in high_resolution.CHANNELS else (8, 16)
+
+
+def _output_channels(backbone, width):
+  if backbone in high_resolution.CHANNELS:
+    return high_resolution.output_channels(backbone, width)
+  return (mobile if backbone == 'mobilenet_v2' else resnet).output_channels(width)
+
+
+def _trunk(images, backbone, config, options):
+  scope = BACKBONES[backbone]
+  if backbone in high_resolution.CHANNELS:
+    channels = high_resolution.branch_channels(backbone, config.width)
+    return high_resolution.hrnet(images, scope, channels, options, width=config.width)
+  shape = {'output_stride': config.output_stride, 'width': config.width,
+           'padding': config.pool_padding}
+  if backbone == 'mobilenet_v2':
+    return mobile.mobilenet_v2(images, options, **shape)
+  return resnet.resnet_v1(
+      images, scope, config.blocks, options, deep_stem=backbone.endswith('_deep'), **shape)
+
+
+def build_model(config, *, training_outputs=(), synchronized=False, use_global_status=False,
+                precision='float32', seed=0):
   """Builds and initialises a network.
 
   Kernels are drawn from a normal distribution of variance 2 / fan-in (He et al., ICCV 2015) by a
@@ -135,6 +175,8 @@ def build_model(config, *, synchronized=False, use_global_status=False, precisio
 
   Args:
     config: `ModelConfig`.
+    training_outputs: names of `TRAINING_OUTPUTS` that a loss wants beside the output; inference
+      needs none of them, nor their variables.
     synchronized: batch norm over the joined batch of all replicas.
     use_global_status: freeze batch norm, its statistics, gamma and beta.
     precision: dtype policy of the convolutions: 'float32', 'mixed_bfloat16' or 'mixed_float16';
@@ -143,7 +185,9 @@ def build_model(config, *, synchronized=False, use_global_status=False, precisio
 
   Returns:
     keras.Model: float32 [B, H, W, 3] RGB minus `network.common.preprocessing.MEAN_RGB` -> float32
-    [B, ceil(H / s), ceil(W / s), config.output_dim], s = output_stride_of(config).
+    [B, ceil(H / s), ceil(W / s), config.output_dim], s = output_stride_of(config). With
+    `training_outputs` the result is a dict of float32 tensors: this one, 'output', and theirs;
+    'auxiliary' are logits of the same number of channels, at the backbone's own stride.
 
   Deviates from the original: it leaves kernels and biases to TF1's default, Glorot's uniform
   distribution.
@@ -154,16 +198,17 @@ def build_model(config, *, synchronized=False, use_global_status=False, precisio
             'frozen': use_global_status, 'dtype': precision}
   trunk = LayerOptions(decay=config.batch_norm_decay, **common)
   images = keras.Input([None, None, 3], dtype='float32', name='images')
-  shape = {'output_stride': config.output_stride, 'width': config.width,
-           'padding': config.pool_padding}
-  if backbone == 'mobilenet_v2':
-    features = mobile.mobilenet_v2(images, trunk, **shape)
-  else:
-    features = resnet.resnet_v1(images, scope, config.blocks, trunk, **shape)
-  output = HEADS[head].build(
-      features, scope, config, LayerOptions(decay=config.head_batch_norm_decay, **common))
-  output = keras.layers.Activation('linear', dtype='float32')(output)
-  model = keras.Model(images, output, name=config.name)
+  features = _trunk(images, backbone, config, trunk)
+  head_options = LayerOptions(decay=config.head_batch_norm_decay, **common)
+  outputs = HEADS[head].build(features, scope, config, head_options)
+  outputs = outputs if isinstance(outputs, dict) else {'output': outputs}
+  for name in training_outputs:
+    if name not in outputs:
+      outputs[name] = TRAINING_OUTPUTS[name](features, scope, config, head_options)
+  outputs = {name: keras.layers.Activation('linear', dtype='float32')(outputs[name])
+             for name in ('output', *training_outputs)}
+  model = keras.Model(
+      images, outputs if training_outputs else outputs['output'], name=config.name)
   for name, variable in variable_names(model).items():
     if variable.ndim > 1:
       variable.assign(_initial_kernel(name, variable.shape, seed))
