@@ -79,23 +79,34 @@ def train_from_arguments(method_name, namespace, defaults=None):
   return train(method_name, *configs)
 
 
-def _model_config(network, output_dim, newest=None):
+def _model_config(network, output_dim, newest=None, fields=None):
   """The network by flags, and by the file that it is restored from where there are none.
 
   A run that is resumed has the network of its own newest checkpoint: the file that it started from
   need not be there any more.
+
+  Args:
+    network: `NetworkConfig`.
+    output_dim: channels that the method needs; None for the file's.
+    newest: prefix of the checkpoint that a resumed run goes on from, None for a new run.
+    fields: dict, what else the method asks of the network; a projection head of the file's that is
+      not among it is left out.
   """
+  fields = fields or {}
   if newest is not None:
     return config_for(newest, ModelConfig())
   flags = {
       'name': network.model, 'output_dim': output_dim, 'output_stride': network.output_stride,
-      'width': network.width, 'blocks': network.blocks, 'head_dim': network.head_dim}
+      'width': network.width, 'blocks': network.blocks, 'head_dim': network.head_dim,
+      **fields}
   given = {name: value for name, value in flags.items() if value is not None}
   config = ModelConfig(**given)
   if network.restore_from:
     config = config_for(
         network.restore_from, config, tuple(given),
         restore_head=not network.not_restore_classifier)
+  if 'projection' not in fields:
+    config = dataclasses.replace(config, projection=None, projection_dim=None)
   decay = network.batch_norm_decay
   if decay is None:
     return config
@@ -151,6 +162,8 @@ def train(method_name, data, network, augmentation, loop, run, method_config):
   if not data.data_list:
     raise ValueError('--data_list is missing: a text file with lines `image mask`')
   method_class = METHODS[method_name]
+  if hasattr(method_config, 'check_run'):
+    method_config.check_run(loop.num_steps)
   entries = read_list(data.data_list, data.data_dir, need_mask=method_class.needs_mask)
   entries = with_oversegmentations(
       entries, data.oversegmentation_dir, method_class.needs_oversegmentation(method_config))
@@ -167,14 +180,15 @@ def _train(method_class, dataset, entries, replicas, data, network, augmentation
   method_name = method_class.name
   newest = _claim_folder(
       run, data, network, augmentation, loop, method_config, method_name, replicas, entries)
+  fields, outputs = method_class.network(method_config)
   model_config = _model_config(
-      network, method_class.output_dim(dataset.num_classes, network.embedding_dim), newest)
+      network, method_class.output_dim(dataset.num_classes, network.embedding_dim), newest, fields)
 
   strategy = training.make_strategy(replicas)
   with strategy.scope():
     model = build_model(
-        model_config, synchronized=replicas > 1, use_global_status=network.use_global_status,
-        precision=loop.precision, seed=loop.seed)
+        model_config, outputs=outputs, synchronized=replicas > 1,
+        use_global_status=network.use_global_status, precision=loop.precision, seed=loop.seed)
   variables = variable_names(model)
   if network.restore_from and newest is None:
     report = restore_model(

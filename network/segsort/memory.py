@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from network.common.hashing import hash_numbers
 from network.segsort.prototypes import compact
 
 
@@ -64,7 +65,7 @@ def memory_update(memory, prototypes, labels, valid, seed):
   size = prototypes.shape[0]
   rank, _, _ = compact(valid, size)
   # The others come last.
-  chance = tf.where(valid, _hash(rank, seed), 2 ** 32)
+  chance = tf.where(valid, hash_numbers(rank, seed), 2 ** 32)
   chosen = tf.argsort(chance, stable=True)[:capacity]
 
   def bank(values):
@@ -75,19 +76,3 @@ def memory_update(memory, prototypes, labels, valid, seed):
   new = Memory(bank(tf.stop_gradient(tf.cast(prototypes, tf.float32))), bank(labels), bank(valid))
   return Memory(*(tf.concat([old[1:], last], axis=0)
                   for old, last in zip(memory, new, strict=True)))
-
-
-def _hash(numbers, seed):
-  """Pseudo-random int64 in [0, 2^32) for each number, from a seed of two.
-
-  TensorFlow's stateless generators give other numbers in a compiled step than in an eager one;
-  whole numbers do not. The mixing is lowbias32 (Wellons, 2018).
-  """
-  def mix(x):
-    for shift, factor in ((16, 0x7feb352d), (15, 0x846ca68b), (16, 1)):
-      x = tf.bitwise.bitwise_xor(x, tf.bitwise.right_shift(x, tf.constant(shift, tf.int64)))
-      x = tf.bitwise.bitwise_and(x * factor, tf.constant(0xffffffff, tf.int64))
-    return x
-
-  seed = tf.bitwise.bitwise_and(tf.cast(seed, tf.int64), tf.constant(0xffffffff, tf.int64))
-  return mix(mix(mix(seed[0]) + seed[1]) + tf.cast(numbers, tf.int64))

@@ -1,6 +1,7 @@
 """Compares this implementation with stored outputs of the original one.
 
   python pyscripts/benchmark/check_reference.py segsort FILE.npz
+  python pyscripts/benchmark/check_reference.py contrast FILE.npz
   python pyscripts/benchmark/check_reference.py network FILE.npz --model pspnet_resnet101
 
 Prints each quantity with its largest error; the last line is `N compared, F out of tolerance,
@@ -17,6 +18,7 @@ import numpy as np
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 
 from seg_models.reference import compare_segsort  # noqa: E402
+from seg_models.reference_contrast import compare_contrast  # noqa: E402
 from utils import command_line  # noqa: E402
 
 
@@ -24,8 +26,9 @@ def parse(arguments=None):
   parser = argparse.ArgumentParser(
       description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
       allow_abbrev=False)
-  parser.add_argument('what', choices=('segsort', 'network'), help='the format of the file')
-  parser.add_argument('file', help='such as segsort.npz or pspnet_resnet101_240.npz')
+  parser.add_argument(
+      'what', choices=('segsort', 'contrast', 'network'), help='the format of the file')
+  parser.add_argument('file', help='such as segsort.npz, contrast.npz or pspnet_resnet101_240.npz')
   parser.add_argument('--model', help='network only: the model that the file is of')
   arguments = parser.parse_args(arguments)
   if (arguments.what == 'network') != (arguments.model is not None):
@@ -62,6 +65,8 @@ def main(arguments=None):
   arrays = load(arguments.file)
   if arguments.what == 'segsort':
     return report(*compare_segsort(arrays))
+  if arguments.what == 'contrast':
+    return report(*compare_contrast(arrays))
   from seg_models.reference_network import INPUTS, compare_network  # builds all of the networks
 
   comparisons = compare_network(arrays, arguments.model)

@@ -21,6 +21,12 @@ def test_the_reference_file_passes(capsys):
   assert sum(bool(re.match(r'\w+ +largest error .* ok$', line)) for line in lines) == 10
 
 
+def test_the_reference_file_of_the_contrast_passes(capsys):
+  assert check_reference.main(['contrast', str(shared('reference', 'contrast.npz'))]) == 0
+  assert last_line(capsys) == (
+      '59 compared, 0 out of tolerance, 2 not compared: q_match__pix_q1, q_match__pix_ptr1')
+
+
 def test_a_wrong_number_fails_and_unknown_names_are_listed(tmp_path, capsys):
   arrays = dict(np.load(shared('reference', 'segsort.npz')))
   arrays['supervised_grad'].flat[arrays['supervised_grad'].argmax()] *= 1.001

@@ -65,6 +65,12 @@ class SegSort:
     del num_classes
     return embedding_dim
 
+  @staticmethod
+  def network(config):
+    """Further fields of the network's `ModelConfig`, and the outputs it is built with."""
+    del config
+    return {}, 'logits'
+
   def initial_state(self):
     """The empty memory; a bank has room for one prototype a cluster, as in the original.
 

@@ -55,6 +55,12 @@ class SegSortUnsup:
     del num_classes
     return embedding_dim
 
+  @staticmethod
+  def network(config):
+    """Further fields of the network's `ModelConfig`, and the outputs it is built with."""
+    del config
+    return {}, 'logits'
+
   def initial_state(self):
     return {}
 

@@ -5,13 +5,43 @@ import dataclasses
 import tensorflow as tf
 
 from network.common import replicas
-from network.common.layers import resize_nearest_legacy
+from network.common.cross_entropy import cross_entropy
+from network.common.layers import resize_bilinear_legacy, resize_nearest_legacy
 from utils.train_step import StepOutput
 
 
 @dataclasses.dataclass(frozen=True)
 class SoftmaxConfig:
   """Softmax cross-entropy has no options of its own."""
+
+
+def classification_loss(logits, labels, ignore_label, *, full_resolution=False,
+                        class_weights=None):
+  """Mean cross-entropy over the labelled pixels of all replicas; called in replica context.
+
+  Args:
+    logits: float [B, h, w, C].
+    labels: int32 [B, H, W].
+    ignore_label: of pixels that do not count.
+    full_resolution: logits are interpolated to the labels' size (as inference does), where
+      otherwise labels are sampled at the logits'.
+    class_weights: None for 1, or float [C], how much a pixel of each class counts.
+
+  Returns:
+    loss: float32 scalar; the replicas' losses sum to the mean over the joined batch. 0 with zero
+      gradient where nothing is labelled.
+    metrics: as of `utils.train_step.StepOutput`.
+  """
+  if full_resolution:
+    logits = resize_bilinear_legacy(logits, labels.shape[1:])
+  else:
+    labels = resize_nearest_legacy(labels, tf.shape(logits)[1:3])
+  labels = tf.where(labels == ignore_label, -1, labels)
+  total, weight = cross_entropy(logits, labels, class_weights)
+  loss = tf.math.divide_no_nan(total, replicas.sum_over_replicas(weight))
+  counted = tf.cast((labels >= 0) & (labels < logits.shape[-1]), tf.float32)
+  correct = tf.cast(tf.argmax(logits, -1, tf.int32) == labels, tf.float32) * counted
+  return loss, {'pixel_accuracy': (tf.reduce_sum(correct), tf.reduce_sum(counted))}
 
 
 class Softmax:
@@ -44,6 +74,12 @@ class Softmax:
     del embedding_dim
     return num_classes
 
+  @staticmethod
+  def network(config):
+    """Further fields of the network's `ModelConfig`, and the outputs it is built with."""
+    del config
+    return {}, 'logits'
+
   def initial_state(self):
     return {}
 
@@ -51,15 +87,7 @@ class Softmax:
     """Mean cross-entropy over the valid pixels of all replicas; see `utils.train_step`."""
     del step
     logits = self.model(batch['image'], training=True)
-    labels = resize_nearest_legacy(batch['label'], tf.shape(logits)[1:3])
-    valid = labels != self.dataset.ignore_label
-    weights = tf.cast(valid, tf.float32)
-    per_pixel = tf.nn.sparse_softmax_cross_entropy_with_logits(
-        labels=tf.where(valid, labels, 0), logits=logits) * weights
-    count = replicas.sum_over_replicas(tf.reduce_sum(weights))
-    loss = tf.math.divide_no_nan(tf.reduce_sum(per_pixel), count)
-    correct = tf.cast(tf.argmax(logits, -1, tf.int32) == labels, tf.float32) * weights
-    metrics = {'pixel_accuracy': (tf.reduce_sum(correct), tf.reduce_sum(weights))}
+    loss, metrics = classification_loss(logits, batch['label'], self.dataset.ignore_label)
     return StepOutput(loss, metrics, state)
 
   def maps(self, batch):

@@ -21,8 +21,8 @@ def ocr(features, scope, config, options):
     options: `layers.LayerOptions`.
 
   Returns:
-    dict of Keras tensors [B, h, w, config.output_dim]: 'output', and 'auxiliary', the logits of
-    the soft object regions, which want a loss of their own.
+    dict of Keras tensors [B, h, w, config.output_dim]: 'logits', and 'auxiliary', those of the
+    soft object regions, which want a loss of their own.
 
   Deviates from the original: no dropout (5 % before the classifier there).
   """
@@ -49,4 +49,4 @@ def ocr(features, scope, config, options):
   context = unit(context, dim, 'ocr.context')
   x = keras.layers.Concatenate(dtype=dtype)([context, pixels])
   x = unit(x, dim, 'ocr.joined')
-  return {'output': logits(x, 'ocr.logits'), 'auxiliary': coarse}
+  return {'logits': logits(x, 'ocr.logits'), 'auxiliary': coarse}

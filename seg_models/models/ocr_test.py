@@ -74,12 +74,12 @@ def test_the_head_is_the_papers(model):
   np.testing.assert_allclose(result['auxiliary'], coarse, atol=1e-4)
   expected = logits(joined, 'ocr/logits')
   assert expected.std() > 0.1
-  np.testing.assert_allclose(result['output'], expected, atol=1e-4)
+  np.testing.assert_allclose(result['logits'], expected, atol=1e-4)
 
 
 def test_the_output_alone_teaches_the_soft_regions_too(model):
   with tf.GradientTape() as tape:
-    value = tf.reduce_mean(tf.square(model(maps(5, 7), training=True)['output']))
+    value = tf.reduce_mean(tf.square(model(maps(5, 7), training=True)['logits']))
   for variable, gradient in zip(
       model.trainable_variables, tape.gradient(value, model.trainable_variables), strict=True):
     assert gradient is not None and np.isfinite(gradient).all(), variable.path

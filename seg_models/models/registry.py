@@ -1,6 +1,7 @@
 """Networks by name, and the one configuration that describes them."""
 
 import dataclasses
+import functools
 import zlib
 from collections.abc import Callable
 
@@ -11,6 +12,7 @@ from network.common import hrnet as high_resolution
 from network.common import mobilenet_v2 as mobile
 from network.common import resnet_v1 as resnet
 from network.common.layers import LayerOptions
+from network.contrast import projection as projections
 from seg_models.models.auxiliary import auxiliary
 from seg_models.models.deeplab import deeplab, deeplab_v3, deeplab_v3plus
 from seg_models.models.fcn import fcn
@@ -25,16 +27,19 @@ class Head:
   """A head: its function, its widths on large trunks and on MobileNetV2, and its stride.
 
   Attributes:
-    build: (features, scope, config, options) -> Keras tensor, or a dict with it as 'output' and
-      further outputs that the head has made on its way.
+    build: (features, scope, config, options) -> Keras tensor, or a dict of two, 'logits' and
+      'auxiliary', where it has_auxiliary.
     dim: default of `ModelConfig.head_dim`; None for a head without a width of its own.
     mobile_dim: the same on MobileNetV2.
     stride: output stride of the result where it is not the backbone's.
+    has_auxiliary: whether it makes auxiliary logits on its way, as OCR its soft regions; other
+      networks get a small classifier of their own where they are asked for some.
   """
   build: Callable
   dim: int | None = None
   mobile_dim: int | None = None
   stride: int | None = None
+  has_auxiliary: bool = False
 
 
 HEADS = {
@@ -44,7 +49,7 @@ HEADS = {
     'deeplab_v3plus': Head(deeplab_v3plus, 256, 128, stride=4),
     'fcn': Head(fcn),
     'hrnet': Head(hrnet),
-    'ocr': Head(ocr, 512, 128),
+    'ocr': Head(ocr, 512, 128, has_auxiliary=True),
     'features': Head(no_head),
 }
 # Backbone -> its scope in variable names. Those of a name with `_deep` are TF DeepLab's
@@ -53,9 +58,6 @@ BACKBONES = {
     'resnet50': 'resnet_v1_50', 'resnet101': 'resnet_v1_101', 'resnet152': 'resnet_v1_152',
     'resnet50_deep': 'resnet_v1_50', 'resnet101_deep': 'resnet_v1_101',
     'mobilenet_v2': 'mobilenet_v2', **{name: name for name in high_resolution.CHANNELS}}
-# What a network may give beside its output, for losses in training: name -> builder, as a head's.
-# A head that makes one itself (OCR its soft regions) gives its own.
-TRAINING_OUTPUTS = {'auxiliary': auxiliary}
 _MODELS = {f'{head}_{backbone}': (head, backbone) for head in HEADS for backbone in BACKBONES}
 
 
@@ -75,6 +77,9 @@ class ModelConfig:
     batch_norm_decay: of the backbone's moving statistics.
     head_batch_norm_decay: of the head's.
     pool_padding: 'explicit' or 'same', see `network.common.resnet_v1` and `mobilenet_v2`.
+    projection: 'linear' or 'convmlp', a projection head on the trunk's last features, see
+      `network.contrast.projection`; None for none.
+    projection_dim: its channels; None becomes 256 where there is one.
 
   Raises:
     ValueError: there is no such network, or a field does not fit it.
@@ -89,6 +94,8 @@ class ModelConfig:
   batch_norm_decay: float = 0.9997
   head_batch_norm_decay: float = 0.99
   pool_padding: str = 'explicit'
+  projection: str | None = None
+  projection_dim: int | None = None
 
   def __post_init__(self):
     head, backbone = self.parts()
@@ -127,6 +134,16 @@ class ModelConfig:
       raise ValueError(f'--head_dim {self.head_dim}: the head {head} has no width; leave it out')
     elif self.head_dim < 1:
       raise ValueError(f'--head_dim {self.head_dim}: must be positive')
+    if self.projection is None:
+      if self.projection_dim is not None:
+        raise ValueError(f'--projection_dim {self.projection_dim}: there is no --projection')
+    elif self.projection not in projections.KINDS:
+      raise ValueError(
+          f'--projection {self.projection}: one of {", ".join(projections.KINDS)}')
+    elif self.projection_dim is None:
+      object.__setattr__(self, 'projection_dim', 256)
+    elif self.projection_dim < 1:
+      raise ValueError(f'--projection_dim {self.projection_dim}: must be positive')
 
   def parts(self):
     """(head, backbone), keys of `HEADS` and `BACKBONES`."""
@@ -135,10 +152,10 @@ class ModelConfig:
     return _MODELS[self.name]
 
 
-def output_stride_of(config):
-  """Image pixels per cell of the network's output: the head's own stride, or the backbone's."""
+def output_stride_of(config, output='logits'):
+  """Image pixels per cell of one of the network's outputs: its head's own, or the backbone's."""
   head, _ = config.parts()
-  return HEADS[head].stride or config.output_stride
+  return output == 'logits' and HEADS[head].stride or config.output_stride
 
 
 def _strides(backbone):
@@ -165,9 +182,9 @@ def _trunk(images, backbone, config, options):
       images, scope, config.blocks, options, deep_stem=backbone.endswith('_deep'), **shape)
 
 
-def build_model(config, *, training_outputs=(), synchronized=False, use_global_status=False,
+def build_model(config, *, outputs='logits', synchronized=False, use_global_status=False,
                 precision='float32', seed=0):
-  """Builds and initialises a network.
+  """Builds and initialises a network, with the heads of the outputs that are asked for and no more.
 
   Kernels are drawn from a normal distribution of variance 2 / fan-in (He et al., ICCV 2015) by a
   generator of their own, seeded by the variable's name and `seed`: a variable's value depends
@@ -175,8 +192,9 @@ def build_model(config, *, training_outputs=(), synchronized=False, use_global_s
 
   Args:
     config: `ModelConfig`.
-    training_outputs: names of `TRAINING_OUTPUTS` that a loss wants beside the output; inference
-      needs none of them, nor their variables.
+    outputs: 'logits', what the configured head gives (an embedding with some methods),
+      'projection' or 'auxiliary', further logits for a loss in training (of OCR, its soft regions);
+      or a tuple of such names, for which the network returns a dict.
     synchronized: batch norm over the joined batch of all replicas.
     use_global_status: freeze batch norm, its statistics, gamma and beta.
     precision: dtype policy of the convolutions: 'float32', 'mixed_bfloat16' or 'mixed_float16';
@@ -185,9 +203,11 @@ def build_model(config, *, training_outputs=(), synchronized=False, use_global_s
 
   Returns:
     keras.Model: float32 [B, H, W, 3] RGB minus `network.common.preprocessing.MEAN_RGB` -> float32
-    [B, ceil(H / s), ceil(W / s), config.output_dim], s = output_stride_of(config). With
-    `training_outputs` the result is a dict of float32 tensors: this one, 'output', and theirs;
-    'auxiliary' are logits of the same number of channels, at the backbone's own stride.
+    [B, ceil(H / s), ceil(W / s), D], s = output_stride_of(config, output); D is config.output_dim,
+    of the projection config.projection_dim.
+
+  Raises:
+    ValueError: the configuration has no such output.
 
   Deviates from the original: it leaves kernels and biases to TF1's default, Glorot's uniform
   distribution.
@@ -200,15 +220,30 @@ def build_model(config, *, training_outputs=(), synchronized=False, use_global_s
   images = keras.Input([None, None, 3], dtype='float32', name='images')
   features = _trunk(images, backbone, config, trunk)
   head_options = LayerOptions(decay=config.head_batch_norm_decay, **common)
-  outputs = HEADS[head].build(features, scope, config, head_options)
-  outputs = outputs if isinstance(outputs, dict) else {'output': outputs}
-  for name in training_outputs:
-    if name not in outputs:
-      outputs[name] = TRAINING_OUTPUTS[name](features, scope, config, head_options)
-  outputs = {name: keras.layers.Activation('linear', dtype='float32')(outputs[name])
-             for name in ('output', *training_outputs)}
+
+  @functools.cache
+  def head_outputs():
+    made = HEADS[head].build(features, scope, config, head_options)
+    return made if isinstance(made, dict) else {'logits': made}
+
+  builders = {'logits': lambda: head_outputs()['logits']}
+  if HEADS[head].has_auxiliary:
+    builders['auxiliary'] = lambda: head_outputs()['auxiliary']
+  else:
+    builders['auxiliary'] = lambda: auxiliary(features, scope, config, head_options)
+  if config.projection:
+    builders['projection'] = lambda: projections.projection(
+        features['output'], config.projection, config.projection_dim,
+        f'{scope}.block5.projection_head', head_options)
+  wanted = (outputs,) if isinstance(outputs, str) else outputs
+  for name in wanted:
+    if name not in builders:
+      raise ValueError(f'{config.name} has no output {name}, only {", ".join(builders)}')
+  built = {
+      name: keras.layers.Activation('linear', dtype='float32', name=name)(builders[name]())
+      for name in wanted}
   model = keras.Model(
-      images, outputs if training_outputs else outputs['output'], name=config.name)
+      images, built[outputs] if isinstance(outputs, str) else built, name=config.name)
   for name, variable in variable_names(model).items():
     if variable.ndim > 1:
       variable.assign(_initial_kernel(name, variable.shape, seed))

@@ -16,7 +16,8 @@ _OF_TRUNK = re.compile(r'.*/bottleneck_v1/')
 # Flags of fields that are named otherwise on the command line.
 _FLAGS = {'name': 'model', 'output_dim': 'embedding_dim or --num_classes'}
 # Fields that belong to the head, which a network need not take from the file.
-_HEAD_FIELDS = ('name', 'output_dim', 'head_dim', 'head_batch_norm_decay')
+_HEAD_FIELDS = (
+    'name', 'output_dim', 'head_dim', 'head_batch_norm_decay', 'projection', 'projection_dim')
 
 
 def config_for(path, config, explicit=(), *, restore_head=True):

@@ -370,7 +370,7 @@ def test_the_two_stems_are_not_mistaken_for_one_another(tmp_path, arrays):
 
 def test_inference_does_without_what_training_had_beside(tmp_path):
   config = dataclasses.replace(CONFIG, name='deeplab_v3_resnet50')
-  trained = build_model(config, training_outputs=('auxiliary',))
+  trained = build_model(config, outputs=('logits', 'auxiliary'))
   path = save_ours(tmp_path / 'model.ckpt-1', values(trained), config)
   report = restore_model(build_model(config), path)
   assert report.skipped and all('/block5/auxiliary/' in name for name in report.skipped)

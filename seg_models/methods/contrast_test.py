@@ -1,0 +1,291 @@
+import dataclasses
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from network.contrast.losses import contrast_loss
+from network.contrast.sampling import sample_anchors
+from network.segsort.losses import mean_over_valid
+from seg_models.datasets import dataset_for
+from seg_models.methods import contrast as module
+from seg_models.methods.contrast import Contrast, ContrastConfig
+from seg_models.methods.softmax import Softmax, SoftmaxConfig
+from seg_models.models import ModelConfig, build_model, variable_names
+from utils.train_step import TrainStep
+from utils.training import TrainingConfig, make_strategy
+
+CLASSES = 3
+NETWORK = {'name': 'fcn_resnet50', 'output_dim': CLASSES, 'width': 0.125, 'blocks': (1, 1, 1, 1)}
+SMALL = {'max_samples': 40, 'max_views': 4, 'projection_dim': 6, 'warmup_steps': 0,
+         'memory_size': 20, 'pixel_update_freq': 3}
+
+
+def batch_of(count, seed=0, size=48):
+  random = np.random.default_rng(seed)
+  label = random.integers(0, CLASSES, [count, size // 8, size // 8]).repeat(8, 1).repeat(8, 2)
+  label[:, :6] = 255
+  return {
+      'image': tf.constant(random.normal(size=[count, size, size, 3]) * 50, tf.float32),
+      'label': tf.constant(label, tf.int32)}
+
+
+class Fixed:
+  """A network whose outputs are given."""
+
+  def __init__(self, **outputs):
+    self.outputs = {name: tf.constant(value, tf.float32) for name, value in outputs.items()}
+
+  def __call__(self, images, training):
+    return self.outputs
+
+
+def fixed(seed=0, count=2, **options):
+  """A method on given outputs, and a batch."""
+  random = np.random.default_rng(seed)
+  embedding = random.normal(size=[count, 6, 6, 6])
+  model = Fixed(
+      logits=random.normal(size=[count, 6, 6, CLASSES]),
+      projection=embedding / np.linalg.norm(embedding, axis=-1, keepdims=True))
+  config = ContrastConfig(**{**SMALL, **options})
+  return Contrast(model, dataset_for(None, CLASSES), config, count, seed=5), batch_of(count, seed)
+
+
+def make(replicas=1, batch_size=4, learning_rate=0.02, precision='float32', jit_compile=False,
+         **options):
+  training = TrainingConfig(
+      num_steps=10, batch_size=batch_size, learning_rate=learning_rate, precision=precision,
+      jit_compile=jit_compile)
+  config = ContrastConfig(**{**SMALL, **options})
+  fields, outputs = Contrast.network(config)
+  strategy = make_strategy(replicas)
+  with strategy.scope():
+    model = build_model(ModelConfig(**NETWORK, **fields), outputs=outputs,
+                        synchronized=replicas > 1, precision=precision)
+  method = Contrast(model, dataset_for(None, CLASSES), config, batch_size, seed=5)
+  variables = variable_names(model)
+  return method, TrainStep(
+      method, variables, training, strategy, dict.fromkeys(variables, 1.0))
+
+
+def test_weight_0_is_the_softmax_method():
+  method, batch = fixed(contrast_weight=0.0, full_resolution=False, memory='both')
+  softmax = Softmax(lambda *_, **__: method.model.outputs['logits'], method.dataset,
+                    SoftmaxConfig(), 2, seed=5)
+  actual, expected = (
+      m.loss(batch, m.initial_state(), tf.constant(9)) for m in (method, softmax))
+  assert float(actual.loss) == float(expected.loss) > 0
+  assert actual.metrics.keys() == expected.metrics.keys() and actual.state == {}
+  assert Contrast.network(method.config) == ({}, ('logits',))
+
+
+def test_full_resolution_is_what_inference_computes():
+  method, batch = fixed(contrast_weight=0.0)
+  loss = float(method.loss(batch, {}, tf.constant(0)).loss)
+  logits = method.model.outputs['logits'].numpy().astype(np.float64)
+  position = np.minimum(np.arange(48) / 8, 5)
+  weights = np.maximum(1 - np.abs(position[:, None] - np.arange(6)), 0)
+  logits = np.einsum('ph,qw,bhwc->bpqc', weights, weights, logits)
+  labels = batch['label'].numpy()
+  counted = labels != 255
+  shares = np.exp(logits[counted])
+  shares /= shares.sum(-1, keepdims=True)
+  expected = -np.log(shares[np.arange(counted.sum()), labels[counted]]).mean()
+  np.testing.assert_allclose(loss, expected, rtol=1e-5)
+
+
+def test_class_weights_are_of_their_classes():
+  losses = {}
+  for weights in (None, (1.0, 0.0, 0.0), (0.0, 2.0, 0.0), (0.0, 0.0, 3.0), (1.0, 1.0, 1.0)):
+    method, batch = fixed(contrast_weight=0.0, class_weights=weights)
+    losses[weights] = float(method.loss(batch, {}, tf.constant(0)).loss)
+  np.testing.assert_allclose(losses[1.0, 1.0, 1.0], losses[None], rtol=1e-6)
+  assert len(set(losses.values())) >= 4
+  with pytest.raises(ValueError, match='--class_weights: 2 numbers for 3 classes'):
+    fixed(class_weights=(1.0, 2.0))
+
+
+def test_the_contrast_is_added_with_its_weight():
+  method, batch = fixed(contrast_weight=0.25)
+  output = method.loss(batch, {}, tf.constant(3))
+  plain, _ = fixed(contrast_weight=0.0)
+  expected = float(plain.loss(batch, {}, tf.constant(3)).loss)
+  labels = batch['label'][:, ::8, ::8]
+  outputs = method.model.outputs
+  anchors = sample_anchors(
+      outputs['projection'], tf.where(labels == 255, -1, labels),
+      tf.argmax(outputs['logits'], -1, tf.int32), num_classes=CLASSES, max_samples=40, max_views=4,
+      seed=[5, 6])
+  result = contrast_loss(*anchors[:3], temperature=0.1, base_temperature=0.07)
+  contrast = float(mean_over_valid(result.per_anchor, result.valid))
+  assert contrast > 1
+  np.testing.assert_allclose(float(output.loss), expected + 0.25 * contrast, rtol=1e-6)
+  means = {name: float(total) / float(weight) for name, (total, weight) in output.metrics.items()}
+  np.testing.assert_allclose(means['contrast_loss'], contrast, rtol=1e-6)
+  np.testing.assert_allclose(means['cross_entropy'], expected, rtol=1e-6)
+  assert means['contrast_weight'] == 0.25 and means['num_anchors'] == anchors.valid.numpy().sum()
+
+
+@pytest.mark.parametrize('contrast_weight', [0.0, 0.1])
+def test_auxiliary_logits_have_a_cross_entropy_with_its_weight(contrast_weight):
+  options = {'contrast_weight': contrast_weight, 'class_weights': (1.0, 2.0, 3.0)}
+  method, batch = fixed(**options, auxiliary_weight=0.4)
+  alone, _ = fixed(**options)
+  coarse = np.random.default_rng(7).normal(size=[2, 3, 3, CLASSES])
+  method.model.outputs['auxiliary'] = tf.constant(coarse, tf.float32)
+  plain, _ = fixed(contrast_weight=0.0, class_weights=(1.0, 2.0, 3.0))
+  plain.model.outputs['logits'] = method.model.outputs['auxiliary']
+  auxiliary = float(plain.loss(batch, {}, tf.constant(0)).loss)
+  assert auxiliary > 0.5
+  output = method.loss(batch, {}, tf.constant(0))
+  expected = float(alone.loss(batch, {}, tf.constant(0)).loss) + 0.4 * auxiliary
+  np.testing.assert_allclose(float(output.loss), expected, rtol=1e-6)
+  np.testing.assert_allclose(
+      float(output.metrics['auxiliary_cross_entropy'][0]), auxiliary, rtol=1e-6)
+  outputs = ('logits', 'auxiliary', *(['projection'] if contrast_weight else []))
+  assert Contrast.network(method.config)[1] == outputs
+  with pytest.raises(ValueError, match='--auxiliary_weight -1'):
+    ContrastConfig(auxiliary_weight=-1)
+
+
+@pytest.mark.parametrize('name', ['deeplab_v3_resnet50', 'ocr_resnet50'])
+def test_a_step_with_auxiliary_logits_teaches_them(name):
+  config = ContrastConfig(**SMALL, auxiliary_weight=0.4)
+  fields, outputs = Contrast.network(config)
+  model = build_model(
+      ModelConfig(**{**NETWORK, 'name': name, 'head_dim': 8}, **fields), outputs=outputs)
+  method = Contrast(model, dataset_for(None, CLASSES), config, 2, seed=5)
+  variables = variable_names(model)
+  before = {name: variable.numpy() for name, variable in variables.items()}
+  training = TrainingConfig(num_steps=10, batch_size=2, learning_rate=0.02)
+  step = TrainStep(method, variables, training, make_strategy(1), dict.fromkeys(variables, 1.0))
+  step([batch_of(2)], 0)
+  own = [name for name in variables if '/auxiliary/' in name]
+  assert len(own) == 7
+  assert all(np.any(variables[name].numpy() != before[name]) for name in own)
+
+
+def test_logits_of_another_stride_are_sampled_at_the_embedding():
+  method, batch = fixed()
+  expected = method.loss(batch, {}, tf.constant(0))
+  logits = method.model.outputs['logits']
+  # What lies between is not looked at by the sampling of anchors.
+  finer = tf.repeat(tf.repeat(logits, 2, axis=1), 2, axis=2).numpy()
+  finer[:, 1::2] = finer[:, :, 1::2] = 0
+  method.model.outputs['logits'] = tf.constant(finer)
+  actual = method.loss(batch, {}, tf.constant(0))
+  assert [float(x) for x in actual.metrics['contrast_loss']] == [
+      float(x) for x in expected.metrics['contrast_loss']]
+
+
+def test_it_is_not_evaluated_in_the_warm_up(monkeypatch):
+  method, batch = fixed(warmup_steps=3, memory='both')
+  plain, _ = fixed(contrast_weight=0.0)
+
+  def fail(*_, **__):
+    raise AssertionError('evaluated')
+  with monkeypatch.context() as patch:
+    patch.setattr(module, 'contrast_loss', fail)
+    output = method.loss(batch, method.initial_state(), tf.constant(2))
+    with pytest.raises(AssertionError, match='evaluated'):
+      method.loss(batch, method.initial_state(), tf.constant(3))
+  assert float(output.loss) == float(plain.loss(batch, {}, tf.constant(2)).loss)
+  assert [float(x) for x in output.metrics['contrast_weight']] == [0, 1]
+  # The queues fill meanwhile.
+  assert output.state['pixel_queue_filled'].numpy().tolist() == [6, 6, 6]
+  assert output.state['region_queue_filled'].numpy().tolist() == [2, 2, 2]
+
+
+@pytest.mark.parametrize('memory', ['pixel', 'region', 'both'])
+def test_a_memory_holds_earlier_batches_alone(memory):
+  method, batch = fixed(memory=memory)
+  state = {name: tf.constant(value) for name, value in method.initial_state().items()}
+  assert {name.partition('_')[0] for name in state} == set(module.MEMORIES[memory])
+  first = method.loss(batch, state, tf.constant(0))
+  assert [float(x) for x in first.metrics['contrast_loss']] == [0, 0]  # no key, no anchor
+  second = method.loss(batch, first.state, tf.constant(1))
+  assert float(second.metrics['contrast_loss'][0]) > 0
+  remembered = {'pixel': 18, 'region': 6, 'both': 24}[memory]
+  assert float(second.metrics['num_remembered'][0]) == remembered
+  assert all(value.shape == state[name].shape for name, value in second.state.items())
+
+
+@pytest.mark.parametrize('memory', ['none', 'both'])
+def test_nothing_labelled_has_loss_zero_and_no_gradient(memory):
+  method, batch = fixed(memory=memory)
+  batch['label'] = tf.fill(batch['label'].shape, 255)
+  outputs = method.model.outputs
+  with tf.GradientTape() as tape:
+    tape.watch(outputs)
+    output = method.loss(batch, method.initial_state(), tf.constant(0))
+  assert float(output.loss) == 0
+  for gradient in tape.gradient(
+      output.loss, outputs, unconnected_gradients=tf.UnconnectedGradients.ZERO).values():
+    assert not np.any(gradient)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('precision, memory', [
+    ('float32', 'none'), ('mixed_float16', 'both'), ('mixed_bfloat16', 'none')])
+def test_losses_fall(precision, memory):
+  method, step = make(precision=precision, memory=memory, warmup_steps=2, contrast_weight=1.0)
+  batch = batch_of(4)
+  metrics = [step([batch], index) for index in range(9)]
+  assert float(metrics[0]['contrast_loss']) == 0
+  assert metrics[-1]['contrast_loss'] < metrics[2]['contrast_loss']
+  assert metrics[-1]['cross_entropy'] < metrics[0]['cross_entropy']
+  assert metrics[-1]['positive_similarity'] > metrics[-1]['negative_similarity']
+  maps = method.maps(batch)
+  assert maps['prediction'].shape == (4, 6, 6) and maps['embedding'].shape == (4, 6, 6, 6)
+
+
+def values(step):
+  return {name: variable.numpy() for name, variable in step.saved_variables().items()}
+
+
+def assert_steps_agree(results):
+  (one, first), (two, second) = results
+  for left, right in zip(one, two, strict=True):
+    for name in left:
+      np.testing.assert_allclose(float(right[name]), float(left[name]), rtol=2e-3, err_msg=name)
+  for name, value in first.items():
+    scale = max(np.abs(value).max(initial=0), 1e-3)
+    np.testing.assert_allclose(second[name], value, atol=2e-3 * scale, err_msg=name)
+
+
+@pytest.mark.slow
+def test_two_replicas_equal_one_device_on_the_joined_batch():
+  results = []
+  for replicas in (1, 2):
+    _, step = make(replicas, learning_rate=1e-4, memory='both', warmup_steps=1)
+    metrics = [step([batch_of(4, seed=seed)], seed) for seed in range(3)]
+    results.append((metrics, values(step)))
+  assert_steps_agree(results)
+
+
+@pytest.mark.slow
+def test_compiled_equals_uncompiled_and_is_traced_once():
+  results = []
+  for jit_compile in (False, True):
+    _, step = make(jit_compile=jit_compile, batch_size=2, learning_rate=1e-4, memory='both',
+                   warmup_steps=1)
+    metrics = [step([batch_of(2, seed=seed)], seed) for seed in range(3)]
+    assert step._whole.experimental_get_tracing_count() == 1
+    results.append((metrics, values(step)))
+  assert_steps_agree(results)
+
+
+@pytest.mark.parametrize('options', [
+    {'temperature': 0.0}, {'max_views': 0}, {'contrast_weight': -0.1}, {'warmup_steps': -1},
+    {'memory': 'all'}, {'projection': 'mlp'}, {'memory_size': 0}, {'class_weights': (1.0, -1.0)}])
+def test_impossible_options_are_refused_by_flag(options):
+  with pytest.raises(ValueError, match=f'--{next(iter(options))}'):
+    ContrastConfig(**options)
+  assert dataclasses.asdict(ContrastConfig())['memory'] == 'none'
+
+
+def test_a_run_that_ends_in_the_warm_up_is_refused():
+  with pytest.raises(ValueError, match='--warmup_steps 5000: the run ends after --num_steps 1200'):
+    ContrastConfig().check_run(1200)
+  ContrastConfig().check_run(5001)
+  ContrastConfig(contrast_weight=0.0).check_run(1200)
