@@ -46,7 +46,24 @@ def test_a_new_head_on_an_old_trunk(checkpoint):
   assert _model_config(network, 9) == ModelConfig(name='fcn_mobilenet_v2', output_dim=9)
 
 
-@pytest.mark.parametrize('method', ['segsort', 'softmax'])
+def test_a_projection_head_is_the_methods_wish(checkpoint, tmp_path):
+  model, prefix = checkpoint
+  fields = {'projection': 'linear', 'projection_dim': 9}
+  network = NetworkConfig(model='pspnet_mobilenet_v2')
+  assert _model_config(network, 7, fields=fields).projection_dim == 9
+  network = NetworkConfig(restore_from=prefix)
+  with pytest.raises(ValueError, match='--projection linear where the checkpoint has None'):
+    _model_config(network, 7, fields=fields)
+  again = dataclasses.replace(network, not_restore_classifier=True)
+  wanted = dataclasses.replace(model, **fields)
+  assert _model_config(again, 7, fields=fields) == wanted
+  checkpoints.save(tmp_path / 'model.ckpt-4', {}, {'model': dataclasses.asdict(wanted)})
+  network = NetworkConfig(restore_from=str(tmp_path / 'model.ckpt-4'))
+  assert _model_config(network, 7, fields=fields) == wanted
+  assert _model_config(network, None) == model
+
+
+@pytest.mark.parametrize('method', ['segsort', 'softmax', 'contrast'])
 def test_all_flags_of_a_method_live_together(method):
   parser = argparse.ArgumentParser()
   experiment.add_training_arguments(parser, method)

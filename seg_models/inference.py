@@ -116,7 +116,7 @@ def extract(data, network_config, output, segments, extraction):
   """
   require(save_dir=output.save_dir)
   entries = load_entries(data, True, segments)
-  network = load_network(data, network_config, 'segsort')
+  network = load_network(data, network_config, 'segsort', segments.embedding)
   segments = segment_settings(segments, network)
   dataset = network.dataset
   folder = BankFolder(
@@ -169,7 +169,7 @@ def predict_segsort(data, network_config, output, segments, retrieval, scales):
                      'mirror images or windows there are many: leave these out')
   embedding_config = network_config if windows is None else dataclasses.replace(
       network_config, windows=False)
-  network = load_network(data, embedding_config, 'segsort')
+  network = load_network(data, embedding_config, 'segsort', segments.embedding)
   segments = segment_settings(segments, network)
   k, num_classes = retrieval.k_in_nearest_neighbors, network.dataset.num_classes
   check_bank(bank, network.dim, num_classes, k)

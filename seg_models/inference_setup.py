@@ -14,6 +14,10 @@ from utils import checkpoints, resuming
 from utils.configuration import option
 from utils.float32 import exact_float32
 
+EMBEDDINGS = ('head', 'projection')
+# Methods whose head gives the logits of classes.
+CLASSIFIERS = ('softmax', 'contrast')
+
 
 @dataclasses.dataclass(frozen=True)
 class DataConfig:
@@ -81,6 +85,10 @@ class SegmentConfig(RegionConfig):
   oversegmentation_dir: str = option(
       '', "folder of <id>.png, region ids, for --initial_segments oversegmentation and "
       "--align_segments; default: the list's third column")
+  embedding: str | None = option(
+      None, "what is cut into segments: the head's output, or the projection that a contrast "
+      "checkpoint has beside it; default: the projection of a contrast checkpoint, else the head's",
+      choices=EMBEDDINGS)
   num_clusters: int = option(5, 'clusters along each axis of the image at the start of k-means')
   kmeans_iterations: int = option(10, 'iterations of spherical k-means at most')
   location_weight: float | None = option(
@@ -153,13 +161,37 @@ def _dataset(data, stored):
   return dataset_for(name, num_classes, ignore_label)
 
 
-def load_network(data, network, method):
+def _output_of(path, metadata, method, embedding):
+  """The output that a caller needs of a checkpoint's network, one of `build_model`'s.
+
+  Raises:
+    ValueError: the checkpoint is of another method, or has no such output.
+  """
+  trained_by = metadata.get('method', method)
+  if method in CLASSIFIERS:
+    if trained_by not in CLASSIFIERS:
+      raise ValueError(f'{path} is a checkpoint of {trained_by}: use extract_prototypes.py and '
+                       'inference_segsort.py with it')
+    return 'logits'
+  has_projection = bool(metadata.get('model', {}).get('projection'))
+  embedding = embedding or ('projection' if trained_by == 'contrast' else 'head')
+  if embedding == 'head' and trained_by in CLASSIFIERS:
+    hint = ', or --embedding projection' if has_projection else ''
+    raise ValueError(f'{path} is a checkpoint of {trained_by}: use inference.py with it{hint}')
+  if embedding == 'projection' and not has_projection:
+    raise ValueError(f'{path} is a checkpoint of {trained_by} and has no projection head: '
+                     'train_contrast.py makes one, with a --contrast_weight above 0')
+  return 'projection' if embedding == 'projection' else 'logits'
+
+
+def load_network(data, network, method, embedding=None):
   """Builds the network of a checkpoint and restores it; from here on float32 is exact on GPUs too.
 
   Args:
     data: `DataConfig`.
     network: `NetworkConfig`.
-    method: 'segsort' or 'softmax', what the caller needs.
+    method: 'segsort' or 'softmax', what the caller needs: an embedding or logits.
+    embedding: one of `EMBEDDINGS`, or None for the checkpoint's; of the method segsort alone.
 
   Returns:
     `Network`.
@@ -172,30 +204,33 @@ def load_network(data, network, method):
   exact_float32()
   archive = checkpoints.open_archive(network.restore_from)
   metadata = archive.metadata
-  trained_by = metadata.get('method', method)
-  if (trained_by == 'softmax') != (method == 'softmax'):
-    scripts = ('extract_prototypes.py and inference_segsort.py', 'inference.py')
-    raise ValueError(f'{network.restore_from} is a checkpoint of {trained_by}: use '
-                     f'{scripts[trained_by == "softmax"]} with it')
+  output = _output_of(network.restore_from, metadata, method, embedding)
   dataset = _dataset(data, metadata.get('dataset', {}))
   output_dim = dataset.num_classes if method == 'softmax' else network.embedding_dim
-  given = {name: value for name, value in (('name', network.model), ('output_dim', output_dim))
-           if value is not None}
+  given = {'name': network.model, 'output_dim': output_dim if output == 'logits' else None}
+  given = {name: value for name, value in given.items() if value is not None}
   config = config_for(network.restore_from, ModelConfig(**given), tuple(given))
-  model = build_model(config)
+  dim = config.output_dim if output == 'logits' else config.projection_dim
+  if output == 'projection' and output_dim not in (None, dim):
+    raise ValueError(f'--embedding_dim {output_dim}: the projection of {network.restore_from} has '
+                     f'{dim} channels; leave the flag out')
+  model = build_model(config, outputs=output)
   report = restore_model(model, network.restore_from)
   if report.missing and not network.untrained_head:
     raise ValueError(f'{network.restore_from} holds no trained {config.name}, whose head would be '
                      f'random (--untrained_head):\n{report.summary()}')
   windows = network.sliding_windows()
+  model_settings = dataclasses.asdict(config)
+  if output == 'logits':  # of a network without a projection head
+    del model_settings['projection'], model_settings['projection_dim']
   settings = {
       'checkpoint': resuming.fingerprint(archive.path),
-      'model': dataclasses.asdict(config),
-      'untrained_head': bool(report.missing),
+      'model': model_settings,
+      **({'untrained_head': True} if report.missing else {}),
       'windows': windows and dataclasses.asdict(windows),
       'dataset': dataset.name, 'num_classes': dataset.num_classes}
   return Network(
-      DenseNetwork(model, output_stride_of(config), windows), config.output_dim, dataset,
+      DenseNetwork(model, output_stride_of(config, output), windows), dim, dataset,
       metadata.get('method_config', {}), settings, report.summary())
 
 

@@ -138,7 +138,7 @@ def test_a_head_that_the_file_lacks_is_random_when_asked_for(arrays, tmp_path):
   trained = {name: value * (1 + is_head(name)) for name, value in arrays.items()}
   whole = inference_setup.load_network(
       DataConfig(), save(tmp_path / 'model.ckpt-2', trained), 'segsort')
-  assert whole.settings['untrained_head'] is False
+  assert 'untrained_head' not in whole.settings
   assert np.abs(whole.dense(image) - one.dense(image)).max() > 1e-3
 
 
@@ -149,6 +149,43 @@ def test_a_checkpoint_of_the_other_method_is_refused(arrays, tmp_path):
   network = save(tmp_path / 'b.ckpt', arrays, method='segsort')
   with pytest.raises(ValueError, match='of segsort: use extract_prototypes.py'):
     inference_setup.load_network(DataConfig(), network, 'softmax')
+
+
+@pytest.fixture(scope='module')
+def contrast():
+  """Configuration, network and weights of a classifier with a projection head."""
+  config = dataclasses.replace(CONFIG, projection='convmlp', projection_dim=7)
+  model = build_model(config, outputs=('logits', 'projection'))
+  return config, model, {name: value.numpy() for name, value in variable_names(model).items()}
+
+
+def test_a_contrast_checkpoint_is_read_both_ways(contrast, tmp_path):
+  config, model, arrays = contrast
+  network = save(tmp_path / 'a', arrays, method='contrast', model=dataclasses.asdict(config),
+                 dataset={'name': None, 'num_classes': 6, 'ignore_label': 255})
+  image = np.random.default_rng(0).normal(0, 50, [1, 16, 24, 3]).astype(np.float32)
+  expected = model(image, training=False)
+  classifier = inference_setup.load_network(DataConfig(), network, 'softmax')
+  assert 'projection_head' in classifier.report and classifier.dim == 6
+  np.testing.assert_allclose(classifier.dense(image)[:, ::8, ::8], expected['logits'], atol=1e-4)
+  for embedding in (None, 'projection'):
+    found = inference_setup.load_network(DataConfig(), network, 'segsort', embedding)
+    assert found.dim == 7 and found.settings != classifier.settings
+    np.testing.assert_allclose(
+        found.dense(image)[:, ::8, ::8], expected['projection'], atol=1e-4)
+  with pytest.raises(ValueError, match='use inference.py with it, or --embedding projection'):
+    inference_setup.load_network(DataConfig(), network, 'segsort', 'head')
+  other = dataclasses.replace(network, embedding_dim=9)
+  with pytest.raises(ValueError, match='--embedding_dim 9: the projection of .* has 7 channels'):
+    inference_setup.load_network(DataConfig(), other, 'segsort')
+
+
+@pytest.mark.parametrize('method, embedding', [
+    ('segsort', 'projection'), ('contrast', None), ('softmax', 'projection')])
+def test_a_projection_that_is_not_there_is_refused(arrays, tmp_path, method, embedding):
+  network = save(tmp_path / 'a', arrays, method=method)
+  with pytest.raises(ValueError, match=f'of {method} and has no projection head'):
+    inference_setup.load_network(DataConfig(), network, 'segsort', embedding)
 
 
 def test_a_list_is_needed():

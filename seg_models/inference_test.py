@@ -23,10 +23,12 @@ SIZES = [(40, 56), (33, 47), (40, 56), (56, 40)]
 CLASSES = 4
 
 
-def save_checkpoint(prefix, method='segsort', output_dim=8, change=lambda name, value: value):
+def save_checkpoint(prefix, method='segsort', output_dim=8, change=lambda name, value: value,
+                    outputs='logits', **fields):
   config = ModelConfig(
-      name='pspnet_resnet50', output_dim=output_dim, width=0.125, blocks=(1, 1, 1, 1), head_dim=16)
-  variables = variable_names(build_model(config))
+      name='pspnet_resnet50', output_dim=output_dim, width=0.125, blocks=(1, 1, 1, 1), head_dim=16,
+      **fields)
+  variables = variable_names(build_model(config, outputs=outputs))
   arrays = {name: change(name, value.numpy()) for name, value in variables.items()}
   checkpoints.save(str(prefix), arrays, {
       'model': dataclasses.asdict(config), 'method': method,
@@ -243,6 +245,22 @@ def test_softmax_predictions_fit_the_images(data, tmp_path):
   assert predict_softmax(data, tmp_path / 'one') == 0
   assert predict_softmax(data, tmp_path / 'several', flip_aug=True, scale_aug=True) == 0
   for folder in ('one', 'several'):
+    assert [gray.shape for gray in grays(tmp_path / folder)] == SIZES
+
+
+@pytest.mark.slow
+def test_a_contrast_checkpoint_as_a_classifier_and_by_its_projection(data, tmp_path, capsys):
+  path = save_checkpoint(
+      tmp_path / 'contrast.ckpt-1', 'contrast', CLASSES, projection='convmlp', projection_dim=6,
+      outputs=('logits', 'projection'))
+  assert predict_softmax(data, tmp_path / 'softmax', restore_from=path) == 0
+  assert 'projection_head' in capsys.readouterr().out  # skipped, and said so
+  assert extract(
+      data, tmp_path / 'bank', restore_from=path, embedding='projection', num_clusters=3) == 0
+  assert np.load(tmp_path / 'bank/prototypes/prototype_features.npy').shape[1] == 6
+  assert predict(data, tmp_path / 'segsort', tmp_path / 'bank/prototypes', restore_from=path,
+                 num_clusters=3) == 0
+  for folder in ('softmax', 'segsort'):
     assert [gray.shape for gray in grays(tmp_path / folder)] == SIZES
 
 

@@ -114,7 +114,7 @@ def predict_label_free(data, network_config, output, segments, retrieval, scales
   given = load_pseudo_classes(label_free.cluster_centres) if label_free.cluster_centres else None
   entries = load_entries(data, False, segments)
   palette, palette_settings = inference.palette_of(output)
-  network = load_network(data, network_config, 'segsort')
+  network = load_network(data, network_config, 'segsort', segments.embedding)
   segments = segment_settings(segments, network)
   if given is not None:
     _check_centres(given, network, label_free.cluster_centres)

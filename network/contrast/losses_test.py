@@ -4,6 +4,7 @@ import tensorflow as tf
 
 from network.contrast import losses
 from network.contrast.losses import contrast_loss
+from network.contrast.sampling import sample_anchors
 from network.segsort.losses import mean_over_valid
 
 BASE = 0.07
@@ -195,3 +196,44 @@ def test_compiled_equals_eager(monkeypatch, jit_compile, with_memory):
   for actual, expected in zip(
       compiled(*arguments), value_and_gradient(*arguments), strict=True):
     np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-6)
+
+
+DEGENERATE = {
+    'one class only': (np.zeros([2, 6, 6]), 20, 4, 2),
+    'no eligible class': (np.arange(72).reshape(2, 6, 6) % 4, 20, 9, 0),
+    'all ignored': (np.full([2, 6, 6], -1), 20, 4, 0),
+    'one view': (np.arange(72).reshape(2, 6, 6) // 12 % 3, 20, 1, 6),
+    'views of one kind': (np.arange(72).reshape(2, 6, 6) // 18, 20, 5, 4),
+    'more groups than samples': (np.arange(72).reshape(2, 6, 6) % 4, 5, 3, 2)}
+
+
+@pytest.mark.parametrize('name', DEGENERATE)
+@pytest.mark.parametrize('with_memory', [False, True])
+def test_degenerate_batches_give_finite_losses_and_gradients(name, with_memory):
+  labels, max_samples, max_views, groups = DEGENERATE[name]
+  labels = labels.astype(np.int32)
+  random = np.random.default_rng(4)
+  for dtype, length, temperature in (
+      ('float32', 1, 0.07), ('float32', 40, 0.005), ('float16', 1, 0.005), ('bfloat16', 1, 1.0)):
+    embedding = tf.cast(length * unit(random.normal(size=[2, 6, 6, 5])), dtype)
+    keys = None
+    if with_memory:  # of class 1 and 2 alone
+      keys, key_labels, key_valid = memory()
+      keys = keys, key_labels, key_valid & (key_labels > 0)
+    with tf.GradientTape() as tape:
+      tape.watch(embedding)
+      anchors = sample_anchors(
+          embedding, tf.constant(labels), tf.zeros_like(labels), num_classes=4,
+          max_samples=max_samples, max_views=max_views, seed=[0, 1])
+      result = contrast_loss(*anchors[:3], temperature=temperature, base_temperature=BASE,
+                             keys=keys)
+      loss = mean_over_valid(result.per_anchor, result.valid)
+    gradient = tape.gradient(loss, embedding, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+    gradient = tf.cast(tf.convert_to_tensor(gradient), tf.float64).numpy()
+    assert int(anchors.num_groups) == groups
+    expected, counted, *_ = oracle(*(value.numpy() for value in anchors[:3]), temperature, keys)
+    np.testing.assert_allclose(result.per_anchor, expected, rtol=1e-4,
+                               atol=1e-5 + 3e-7 * length ** 2 / temperature)
+    np.testing.assert_array_equal(result.valid, counted)
+    assert np.isfinite(float(loss)) and np.isfinite(gradient).all()
+    assert np.any(gradient) == (float(loss) > 0)

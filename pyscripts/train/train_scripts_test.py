@@ -148,6 +148,54 @@ def test_the_originals_command_lines(data, tmp_path, capsys):
   assert call('train_softmax.py', data, tmp_path / 'three', *common) == 0
 
 
+CONTRAST = ['--num_classes', '2', '--batch_size', '2', '--input_size', '32,32', '--num_steps', '4',
+            '--save_pred_every', '1', '--max_views', '3', '--memory_size', '5']
+
+
+@pytest.mark.slow
+def test_a_contrast_run_goes_on_with_its_queues_bit_for_bit(data, tmp_path):
+  flags = [*SMALL, *CONTRAST, '--warmup_steps', '1', '--memory', 'both', '--projection_dim', '8']
+  assert call('train_contrast.py', data, tmp_path, *flags) == 0
+  expected = arrays(tmp_path / 'model.ckpt-3')
+  assert expected['state/pixel_queue_filled'].min() == 5
+  lines = [json.loads(line) for line in (tmp_path / 'metrics.jsonl').read_text().splitlines()]
+  assert lines[-1]['contrast_loss'] > 0 and lines[-1]['num_remembered'] > 0
+  for path in tmp_path.glob('model.ckpt-3*'):
+    path.unlink()
+  checkpoints.update_state(tmp_path, tmp_path / 'model.ckpt-2', keep=10)
+  assert call('train_contrast.py', data, tmp_path, *flags) == 0
+  found = arrays(tmp_path / 'model.ckpt-3')
+  assert expected.keys() == found.keys()
+  for name in expected:
+    np.testing.assert_array_equal(found[name], expected[name], err_msg=name)
+
+
+@pytest.mark.slow
+def test_the_contrasts_baseline_has_no_projection_and_others_may_start_from_a_contrast_run(
+    data, tmp_path):
+  flags = [*SMALL, *CONTRAST, '--warmup_steps', '0', '--num_steps', '1']
+  assert call('train_contrast.py', data, tmp_path / 'off', *flags, '--contrast_weight', '0') == 0
+  assert not any('projection' in name for name in arrays(tmp_path / 'off/model.ckpt-0'))
+  assert call('train_contrast.py', data, tmp_path / 'on', *flags) == 0
+  assert any('projection_head' in name for name in arrays(tmp_path / 'on/model.ckpt-0'))
+  start = ['--restore_from', str(tmp_path / 'on/model.ckpt-0'), '--num_classes', '2',
+           '--batch_size', '2', '--input_size', '32,32', '--num_steps', '1']
+  assert call('train_softmax.py', data, tmp_path / 'softmax', *start) == 0
+  archive = checkpoints.open_archive(tmp_path / 'softmax/model.ckpt-0')
+  assert archive.metadata['model']['projection'] is None
+  assert not any('projection_head' in name for name in archive.names())
+  assert call('train_contrast.py', data, tmp_path / 'more', *CONTRAST, *start,
+              '--warmup_steps', '0') == 0
+  assert 'train another head on its trunk' in error_of(
+      'train_contrast.py', data, tmp_path / 'other', *CONTRAST, *start, '--warmup_steps', '0',
+      '--projection', 'linear')
+
+
+def test_a_run_that_would_never_use_the_contrast_is_refused(data, tmp_path):
+  assert '--warmup_steps 5000' in error_of(
+      'train_contrast.py', data, tmp_path, *SMALL, *CONTRAST)
+
+
 @pytest.mark.slow
 def test_training_without_labels_reads_none(data, tmp_path):
   for index in range(6):

@@ -63,6 +63,7 @@ def test_a_configuration_is_explicit_once_made():
   assert ModelConfig(name='pspnet_mobilenet_v2').head_dim == 128
   assert ModelConfig(name='deeplab_v3_resnet50').head_dim == 256
   assert ModelConfig(name='deeplab_resnet50').head_dim is None
+  assert ModelConfig(projection='linear').projection_dim == 256
   config = small('pspnet')
   assert ModelConfig(**dataclasses.asdict(config)) == config
 
@@ -78,6 +79,9 @@ def test_a_configuration_is_explicit_once_made():
     ({'name': 'fcn_mobilenet_v2', 'blocks': (1, 1, 1, 1)}, '--blocks'),
     ({'name': 'fcn_resnet50', 'head_dim': 8}, '--head_dim 8: the head fcn has no width'),
     ({'head_dim': 0}, '--head_dim 0'),
+    ({'projection': 'mlp'}, '--projection mlp: one of linear, convmlp'),
+    ({'projection_dim': 8}, '--projection_dim 8: there is no --projection'),
+    ({'projection': 'linear', 'projection_dim': 0}, '--projection_dim 0'),
     ({'width': 0.0}, 'width')])
 def test_what_does_not_fit_is_an_error(fields, message):
   with pytest.raises(ValueError, match=message):
@@ -106,6 +110,36 @@ def test_output_shape_and_gradients(head, backbone):
     assert gradient is not None and np.isfinite(gradient).all(), name
   assert all(name.startswith(f'{BACKBONES[backbone]}/') for name in names)
   assert any(is_head(name) for name in names) == (head != 'features')
+
+
+@pytest.mark.parametrize('head', ['fcn', 'deeplab_v3plus'])
+def test_outputs_are_built_as_asked_for(head):
+  config = small(head, projection='convmlp', projection_dim=4)
+  model = build_model(config, outputs=('logits', 'projection'))
+  x = image(25, 33)
+  both = model(x, training=False)
+  assert both['logits'].shape == (2, *(-(-n // output_stride_of(config)) for n in (25, 33)), 5)
+  assert output_stride_of(config, 'projection') == 8
+  assert both['projection'].shape == (2, 4, 5, 4)
+  np.testing.assert_allclose(np.linalg.norm(both['projection'], axis=-1), 1, rtol=1e-5)
+  for name in ('logits', 'projection'):
+    single = build_model(config, outputs=name)
+    np.testing.assert_allclose(single(x, training=False), both[name], atol=1e-5)
+    heads = {key for key in variable_names(single) if is_head(key)}
+    assert all(('projection_head' in key) == (name == 'projection') for key in heads) and heads
+  with pytest.raises(ValueError, match='has no output projection, only logits'):
+    build_model(small(head), outputs=('logits', 'projection'))
+
+
+def test_a_projection_costs_nothing_at_inference():
+  """The classifier of a network with a projection head is the program of one without."""
+  programs = []
+  for fields in ({}, {'projection': 'convmlp'}):
+    model = build_model(small('deeplab_v3', **fields))
+    call = tf.function(lambda x, model=model: model(x, training=False))
+    graph = call.get_concrete_function(tf.TensorSpec([None, None, None, 3])).graph
+    programs.append([operation.type for operation in graph.get_operations()])
+  assert programs[0] == programs[1] and 'Conv2D' in programs[0]
 
 
 def test_initial_values_follow_from_name_and_seed_alone():
