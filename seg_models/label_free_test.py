@@ -159,6 +159,8 @@ def test_a_run_interrupted_while_labelling_goes_on(data, grouped, tmp_path, monk
     with pytest.raises(KeyboardInterrupt):
       run(data, tmp_path, cluster_classes=4)
   assert len(list((tmp_path / 'gray').iterdir())) == 2
+  with pytest.raises(ValueError, match='unfinished run with other settings'):
+    run(data, tmp_path, cluster_classes=4, num_clusters=2)
   monkeypatch.setattr(label_free, 'Embedder', None)
   assert run(data, tmp_path, cluster_classes=4) == 0
   assert contents(tmp_path) == contents(grouped)
