@@ -1,5 +1,6 @@
 """The shell scripts as a user calls them."""
 
+import argparse
 import json
 import os
 import pathlib
@@ -8,6 +9,12 @@ import subprocess
 import sys
 
 import pytest
+
+from seg_models import experiment, inference
+from seg_models.datasets import dataset_for
+from seg_models.methods import METHODS
+from seg_models.models import ModelConfig
+from utils.configuration import from_arguments
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 SCRIPTS = sorted((ROOT / 'bashscripts').rglob('*.sh'))
@@ -43,6 +50,83 @@ def test_camvid_scripts_say_what_to_set():
   for script in ('table.sh', 'boundary.sh'):
     result = bash(f'camvid/{script}', NUM_STEPS='3', RESULTS='')
     assert result.returncode == 2 and 'NUM_STEPS is set' in result.stderr
+
+
+def commands(tmp_path, script, **environment):
+  """The commands that a script gives to Python, without running any."""
+  log, stub = tmp_path / 'log', tmp_path / 'venv' / 'bin' / 'python'
+  stub.parent.mkdir(parents=True, exist_ok=True)
+  stub.write_text('#!/bin/sh\nprintf "%s\\t" "$@" >> "$LOG"; echo >> "$LOG"\n')
+  stub.chmod(0o755)
+  log.write_text('')
+  result = bash(script, LOG=str(log), SEGSORT_VENV=str(stub.parents[1]), **environment)
+  assert result.returncode == 0, result.stderr
+  lines = [line.rstrip('\t').split('\t') for line in log.read_text().splitlines()]
+  return [line for line in lines if line[0].startswith('pyscripts/')]
+
+
+def parsed(command):
+  """The configurations that a training or inference command means, by their fields' names."""
+  script, *arguments = command
+  parser = argparse.ArgumentParser(allow_abbrev=False)
+  if 'train' in script:
+    experiment.add_training_arguments(parser, 'contrast')
+    namespace = parser.parse_args(arguments)
+    configs = [from_arguments(cls, namespace)
+               for cls in (*experiment.CONFIGS, METHODS['contrast'].Config)]
+  else:
+    configs = inference.run_from_arguments(
+        lambda *configs: configs, parser, inference.SOFTMAX, arguments)
+  return {name: value for config in configs for name, value in vars(config).items()}
+
+
+@pytest.mark.parametrize('folder, steps, classes, weight_decay', [
+    ('cityscapes', 40000, 19, 5e-4), ('coco_stuff', 60000, 171, 1e-4),
+    ('pascal_context', 60000, 59, 1e-4)])
+@pytest.mark.parametrize('model', [
+    'hrnet_hrnet_w48', 'ocr_hrnet_w18', 'deeplab_v3_resnet101_deep', 'pspnet_resnet50',
+    'deeplab_v3_mobilenet_v2'])
+def test_contrast_scripts_give_commands_that_mean_something(
+    tmp_path, folder, steps, classes, weight_decay, model):
+  script = f'{folder}/train_contrast.sh'
+  train, *rest = commands(tmp_path, script, DATA_DIR='/data', MODEL=model)
+  options = parsed(train)
+  assert options['num_steps'] == steps and options['weight_decay'] == weight_decay
+  assert options['memory'] == 'none' and options['contrast_weight'] == 0.1
+  assert options['auxiliary_weight'] == (0.4 if model[:3] in ('ocr', 'dee') else 0)
+  network = ModelConfig(name=options['model'], head_dim=options['head_dim'])
+  assert network.head_dim == (None if model.startswith('hrnet') else 512)
+  assert options['restore_from'] == 'snapshots/imagenet/' + {
+      'hrnet_hrnet_w48': 'hrnet_w48.safetensors', 'ocr_hrnet_w18': 'hrnet_w18.safetensors',
+      'deeplab_v3_resnet101_deep': 'resnet_v1_101_beta/model.ckpt',
+      'pspnet_resnet50': 'trained/resnet_v1_50.ckpt',
+      'deeplab_v3_mobilenet_v2': 'mobilenet_v2.weights.h5'}[model]
+  dataset = dataset_for(options['dataset'], options['num_classes'])
+  assert dataset.num_classes == classes
+  assert len(options['class_weights'] or dataset.classes) == classes
+  infer, score, infer_msc, _ = rest
+  assert [command[0].rpartition('/')[2] for command in (infer, score, infer_msc)] == [
+      'inference.py', 'benchmark_by_mIoU.py', 'inference_msc.py']
+  assert parsed(infer)['restore_from'] == f'{options["snapshot_dir"]}/model.ckpt-{steps - 1}'
+  assert parsed(infer_msc)['scale_aug'] and not parsed(infer)['scale_aug']
+
+
+def test_the_memory_on_cityscapes_has_settings_of_its_own(tmp_path):
+  options = parsed(commands(
+      tmp_path, 'cityscapes/train_contrast.sh', DATA_DIR='/data', MEMORY='both')[0])
+  assert (options['contrast_weight'], options['temperature'], options['max_views']) == (1, 0.07, 1)
+  assert (options['memory'], options['memory_size']) == ('both', 5000)
+  options = parsed(commands(
+      tmp_path, 'coco_stuff/train_contrast.sh', DATA_DIR='/data', MEMORY='pixel',
+      DATASET='coco_stuff27', CONTRAST_WEIGHT='0', MAX_VIEWS='7')[0])
+  assert (options['contrast_weight'], options['temperature'], options['max_views']) == (0, 0.07, 7)
+  assert options['dataset'] == 'coco_stuff27'
+
+
+@pytest.mark.parametrize('folder', ['cityscapes', 'coco_stuff', 'pascal_context'])
+def test_contrast_scripts_say_what_to_set(folder):
+  result = bash(f'{folder}/train_contrast.sh', DATA_DIR='')
+  assert result.returncode != 0 and 'set DATA_DIR' in result.stderr
 
 
 @pytest.mark.slow

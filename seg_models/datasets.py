@@ -113,6 +113,41 @@ _COCO_STUFF27 = (  # coarse class, fine numbers of the pixel maps (0..181)
     ('solid', (126, 134, 149, 159, 161, 181)), ('structural', (98, 112, 137, 145, 163)),
     ('water', (119, 147, 154, 177, 178)))
 
+_COCO_STUFF = (  # 80 things, then 91 stuffs
+    'person', 'bicycle', 'car', 'motorcycle', 'airplane', 'bus', 'train', 'truck', 'boat',
+    'traffic light', 'fire hydrant', 'stop sign', 'parking meter', 'bench', 'bird', 'cat', 'dog',
+    'horse', 'sheep', 'cow', 'elephant', 'bear', 'zebra', 'giraffe', 'backpack', 'umbrella',
+    'handbag', 'tie', 'suitcase', 'frisbee', 'skis', 'snowboard', 'sports ball', 'kite',
+    'baseball bat', 'baseball glove', 'skateboard', 'surfboard', 'tennis racket', 'bottle',
+    'wine glass', 'cup', 'fork', 'knife', 'spoon', 'bowl', 'banana', 'apple', 'sandwich', 'orange',
+    'broccoli', 'carrot', 'hot dog', 'pizza', 'donut', 'cake', 'chair', 'couch', 'potted plant',
+    'bed', 'dining table', 'toilet', 'tv', 'laptop', 'mouse', 'remote', 'keyboard', 'cell phone',
+    'microwave', 'oven', 'toaster', 'sink', 'refrigerator', 'book', 'clock', 'vase', 'scissors',
+    'teddy bear', 'hair drier', 'toothbrush', 'banner', 'blanket', 'branch', 'bridge',
+    'building-other', 'bush', 'cabinet', 'cage', 'cardboard', 'carpet', 'ceiling-other',
+    'ceiling-tile', 'cloth', 'clothes', 'clouds', 'counter', 'cupboard', 'curtain', 'desk-stuff',
+    'dirt', 'door-stuff', 'fence', 'floor-marble', 'floor-other', 'floor-stone', 'floor-tile',
+    'floor-wood', 'flower', 'fog', 'food-other', 'fruit', 'furniture-other', 'grass', 'gravel',
+    'ground-other', 'hill', 'house', 'leaves', 'light', 'mat', 'metal', 'mirror-stuff', 'moss',
+    'mountain', 'mud', 'napkin', 'net', 'paper', 'pavement', 'pillow', 'plant-other', 'plastic',
+    'platform', 'playingfield', 'railing', 'railroad', 'river', 'road', 'rock', 'roof', 'rug',
+    'salad', 'sand', 'sea', 'shelf', 'sky-other', 'skyscraper', 'snow', 'solid-other', 'stairs',
+    'stone', 'straw', 'structural-other', 'table', 'tent', 'textile-other', 'towel', 'tree',
+    'vegetable', 'wall-brick', 'wall-concrete', 'wall-other', 'wall-panel', 'wall-stone',
+    'wall-tile', 'wall-wood', 'water-other', 'waterdrops', 'window-blind', 'window-other', 'wood')
+# The pixel maps hold a category's id less one; these ids were never used.
+_COCO_UNUSED = (12, 26, 29, 30, 45, 66, 68, 69, 71, 83, 91)
+_COCO_STUFF_NUMBERS = [number for number in range(182) if number + 1 not in _COCO_UNUSED]
+
+# The 59 classes that are scored of the 459, in alphabetical order, which is that of their numbers.
+_PASCAL_CONTEXT = (
+    'aeroplane', 'bag', 'bed', 'bedclothes', 'bench', 'bicycle', 'bird', 'boat', 'book', 'bottle',
+    'building', 'bus', 'cabinet', 'car', 'cat', 'ceiling', 'chair', 'cloth', 'computer', 'cow',
+    'cup', 'curtain', 'dog', 'door', 'fence', 'floor', 'flower', 'food', 'grass', 'ground', 'horse',
+    'keyboard', 'light', 'motorbike', 'mountain', 'mouse', 'person', 'plate', 'platform',
+    'pottedplant', 'road', 'rock', 'sheep', 'shelves', 'sidewalk', 'sign', 'sky', 'snow', 'sofa',
+    'table', 'track', 'train', 'tree', 'truck', 'tvmonitor', 'wall', 'water', 'window', 'wood')
+
 DATASETS = {dataset.name: dataset for dataset in (
     Dataset('voc12', _VOC_CLASSES, colors.voc_palette(21),
             splits={'train': 1464, 'train+': 10582, 'val': 1449, 'trainval': 2913}),
@@ -125,9 +160,20 @@ DATASETS = {dataset.name: dataset for dataset in (
             mapped_suffix='_labelIds.png', splits={'train': 2975, 'val': 500}),
     Dataset('camvid', tuple(name for name, _ in _CAMVID),
             np.array([color for _, color in _CAMVID]), splits={'train': 367, 'val': 101}),
+    Dataset('coco_stuff', _COCO_STUFF, colors.voc_palette(171),
+            label_map={255: None, **{number: index for index, number
+                                     in enumerate(_COCO_STUFF_NUMBERS)}},
+            splits={'train': 118287, 'val': 5000}),
     Dataset('coco_stuff27', tuple(name for name, _ in _COCO_STUFF27), colors.voc_palette(27),
             label_map={255: None, **{number: index for index, (_, numbers)
                                      in enumerate(_COCO_STUFF27) for number in numbers}}),
+    # Masks with 0 for none of the 59, which does not count or is a class, as the converters of
+    # openseg and mmsegmentation write them; the site's own 59_context_labels has another order.
+    Dataset('pascal_context', _PASCAL_CONTEXT, colors.voc_palette(60)[1:],
+            label_map={0: None, 255: None, **{1 + index: index for index in range(59)}},
+            splits={'train': 4998, 'val': 5105}),
+    Dataset('pascal_context60', ('background', *_PASCAL_CONTEXT), colors.voc_palette(60),
+            splits={'train': 4998, 'val': 5105}),
     Dataset('scenes', scenes.CLASSES, colors.voc_palette(len(scenes.CLASSES))),
 )}
 

@@ -64,9 +64,41 @@ def test_every_fine_number_of_coco_stuff_has_one_coarse_class():
   assert len(listed) == 182
 
 
+def test_classes_of_coco_stuff_are_where_the_coarse_ones_are():
+  fine, coarse = datasets.DATASETS['coco_stuff'], datasets.DATASETS['coco_stuff27']
+  assert fine.num_classes == 171
+  assert set(coarse.label_map) - set(fine.label_map) == {
+      number - 1 for number in (12, 26, 29, 30, 45, 66, 68, 69, 71, 83, 91)}
+
+  def names(label):
+    return [fine.classes[index] for number, index in fine.label_map.items()
+            if index is not None and coarse.classes[coarse.label_map[number]] == label]
+  assert names('person') == ['person']
+  assert names('vehicle') == [
+      'bicycle', 'car', 'motorcycle', 'airplane', 'bus', 'train', 'truck', 'boat']
+  assert names('sky') == ['clouds', 'sky-other']
+  assert names('wall') == [f'wall-{kind}' for kind in (
+      'brick', 'concrete', 'other', 'panel', 'stone', 'tile', 'wood')]
+  assert names('appliance') == ['microwave', 'oven', 'toaster', 'sink', 'refrigerator']
+  assert names('water') == ['fog', 'river', 'sea', 'water-other', 'waterdrops']
+
+
+def test_pascal_context_counts_the_background_or_not():
+  mask = np.array([[0, 1, 59, 255]], np.int32)
+  without, with_it = (datasets.DATASETS[name] for name in ('pascal_context', 'pascal_context60'))
+  np.testing.assert_array_equal(without.from_file(mask, 'a.png'), [[255, 0, 58, 255]])
+  np.testing.assert_array_equal(with_it.from_file(mask, 'a.png'), mask)
+  assert without.classes == with_it.classes[1:] and with_it.classes[0] == 'background'
+  assert (without.num_classes, without.classes[0], without.classes[58]) == (59, 'aeroplane', 'wood')
+  np.testing.assert_array_equal(without.palette, with_it.palette[1:])
+  with pytest.raises(ValueError, match=r'a\.png.*\[60\] mean nothing in pascal_context'):
+    without.from_file(np.array([[60]]), 'a.png')
+
+
 @pytest.mark.parametrize('name,pattern', [
     ('voc12', 'voc12/*.png'), ('cityscapes', 'cityscapes/*_labelIds.png'),
-    ('cityscapes27', 'cityscapes/*_labelIds.png'), ('coco_stuff27', 'coco_stuff/*_label/*.png')])
+    ('cityscapes27', 'cityscapes/*_labelIds.png'), ('coco_stuff27', 'coco_stuff/*_label/*.png'),
+    ('coco_stuff', 'coco_stuff/*_label/*.png')])
 def test_real_masks_hold_only_classes(name, pattern):
   dataset = datasets.dataset_for(name)
   paths = sorted(shared('data', 'samples').glob(pattern))

@@ -42,7 +42,7 @@ class NetworkConfig:
   embedding_dim: int | None = option(
       None, "channels of the embedding; default: the checkpoint's, else 32")
   output_stride: int | None = option(
-      None, "of the backbone; default: the checkpoint's, else 8", choices=(8, 16))
+      None, "of the backbone; default: the checkpoint's, else 8, HRNet's 4", choices=(4, 8, 16))
   width: float | None = option(None, "factor of the backbone's channels; default likewise, else 1")
   blocks: tuple[int, ...] | None = option(
       None, "units of the ResNet's four blocks; default: the backbone's")

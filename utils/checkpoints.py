@@ -17,6 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from utils.files import replacing
+from utils.named_arrays import ORIGINS, open_arrays
 
 METADATA = 'segsort/metadata'
 STATE = 'checkpoint'
@@ -28,7 +29,7 @@ class Archive:
   Attributes:
     path: str.
     kind: 'segsort' (this project), 'original' (the TF1 release), 'slim' (TF-Slim), 'keras' (Keras
-      Applications) or 'tf' (another TensorFlow checkpoint).
+      Applications), 'tf' (another TensorFlow checkpoint) or 'arrays' (.npz or .safetensors).
     metadata: dict; empty where the file has none.
   """
 
@@ -52,7 +53,8 @@ class Archive:
     """One line for a person: what the file looks like."""
     kinds = {'segsort': "a checkpoint of this project", 'original': "a checkpoint of the original",
              'slim': 'a TF-Slim checkpoint', 'keras': 'a Keras weight file',
-             'tf': 'a TensorFlow checkpoint of something else'}
+             'tf': 'a TensorFlow checkpoint of something else',
+             'arrays': 'a file of named arrays'}
     model = self.metadata.get('model', {})
     of = f' of {model["name"]}' if isinstance(model, dict) and 'name' in model else ''
     names = self.names()
@@ -61,7 +63,7 @@ class Archive:
 
 
 def open_archive(path):
-  """Opens a checkpoint (by its prefix, V1 or V2) or a Keras weight file (.h5, .keras).
+  """Opens a checkpoint (by its prefix, V1 or V2), a Keras weight file (.h5, .keras) or arrays.
 
   Raises:
     FileNotFoundError: there is no such file.
@@ -75,6 +77,11 @@ def open_archive(path):
   path = re.sub(r'\.data-\d+-of-\d+$', '', path)
   if path.endswith(('.h5', '.hdf5', '.keras')):
     return _open_keras(path)
+  if path.endswith(('.npz', '.safetensors')):
+    shapes, read = open_arrays(path)
+    return Archive(path, sorted(shapes.items()), read, 'arrays')
+  if path.endswith(('.pth', '.pt')):
+    raise ValueError(f"{path}: PyTorch's own files are not read here. {ORIGINS}")
   if not os.path.exists(path) and not os.path.exists(f'{path}.index'):
     raise FileNotFoundError(f'{path}: no such checkpoint (neither this file nor {path}.index)')
   try:

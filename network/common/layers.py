@@ -87,6 +87,36 @@ def resize_bilinear(x, size):
   return _separable(tf.cast(x, tf.float32), *(matrix(*axis) for axis in _lengths(x, size)))
 
 
+def enlarge(x, factor, size):
+  """Bilinear enlargement by a whole factor: cell i of x lies on cell factor * i of the result.
+
+  This is where a convolution of stride `factor` with symmetric padding has put it, whatever the
+  sizes. What lies beyond the last cell has its value. Equal to `resize_bilinear_legacy` for
+  size = factor * (h, w), and to sampling with aligned corners for factor * (h - 1) + 1 likewise.
+
+  Args:
+    x: [B, h, w, C].
+    factor: int >= 1.
+    size: (height, width) of the result, at most factor * (h, w); ints or an int32 [2] tensor.
+
+  Returns:
+    float32 [B, height, width, C].
+  """
+  def lengthen(x, target):  # [n, length, values] -> [n, target, values]
+    following = tf.concat([x[:, 1:], x[:, -1:]], axis=1)[:, :, tf.newaxis]
+    x = x[:, :, tf.newaxis]
+    shares = tf.range(factor, dtype=tf.float32)[:, tf.newaxis] / factor
+    x = x + (following - x) * shares
+    shape = tf.shape(x)
+    return tf.reshape(x, [shape[0], shape[1] * factor, shape[3]])[:, :target]
+
+  (height, rows), (width, columns) = _lengths(x, size)
+  batch, channels = tf.shape(x)[0], x.shape[3] or tf.shape(x)[3]
+  x = tf.reshape(tf.cast(x, tf.float32), [batch * height, width, channels])
+  x = tf.reshape(lengthen(x, columns), [batch, height, columns * channels])
+  return tf.reshape(lengthen(x, rows), [batch, rows, columns, channels])
+
+
 def resize_nearest_legacy(x, size):
   """Nearest-neighbour resizing as TF1's: output i is input floor(i * in / out); any dtype.
 
@@ -144,6 +174,21 @@ class ResizeLike(keras.layers.Layer):
   def call(self, inputs):
     x, like = inputs
     return tf.cast(resize_bilinear_legacy(x, tf.shape(like)[1:3]), x.dtype)
+
+  def compute_output_shape(self, shapes):
+    return (*shapes[1][:3], shapes[0][3])
+
+
+class EnlargeLike(keras.layers.Layer):
+  """`enlarge` of a map by a factor, to the size of a second one; the first one's dtype."""
+
+  def __init__(self, factor, **kwargs):
+    super().__init__(**kwargs)
+    self.factor = factor
+
+  def call(self, inputs):
+    x, like = inputs
+    return tf.cast(enlarge(x, self.factor, tf.shape(like)[1:3]), x.dtype)
 
   def compute_output_shape(self, shapes):
     return (*shapes[1][:3], shapes[0][3])

@@ -160,3 +160,39 @@ def test_options_reach_the_layers():
                 dtype='mixed_bfloat16')
   assert model.output.dtype == 'bfloat16'
   assert {variable.dtype for variable in model.variables} == {'float32'}
+
+
+@pytest.mark.parametrize('factor', [1, 2, 4, 8])
+@pytest.mark.parametrize('call', CALLS)
+def test_enlarged_cells_lie_where_a_strided_convolution_took_them(factor, call):
+  x = random(2, 3, 4, 5)
+  enlarged = CALLS[call](lambda x: layers.enlarge(x, factor, (3 * factor, 4 * factor)))(x)
+  np.testing.assert_allclose(enlarged[:, ::factor, ::factor], x, atol=1e-6)
+  np.testing.assert_allclose(
+      enlarged, layers.resize_bilinear_legacy(x, (3 * factor, 4 * factor)), atol=1e-5)
+  # With aligned corners, and any size between: the same cells.
+  inner = layers.enlarge(x, factor, (2 * factor + 1, 3 * factor + 1))
+  np.testing.assert_allclose(
+      inner, enlarged[:, :2 * factor + 1, :3 * factor + 1], atol=1e-6)
+
+  def aligned(length):
+    places = np.linspace(0, length - 1, factor * (length - 1) + 1)
+    return np.maximum(0, 1 - np.abs(places[:, np.newaxis] - np.arange(length)))
+
+  expected = np.einsum('ph,qw,bhwc->bpqc', aligned(3), aligned(4), x)
+  np.testing.assert_allclose(inner, expected, atol=1e-5)
+
+
+def test_gradient_of_an_enlarged_map_reaches_each_cell():
+  x = tf.constant(random(1, 3, 2, 1))
+  with tf.GradientTape() as tape:
+    tape.watch(x)
+    value = tf.reduce_sum(layers.enlarge(x, 2, (5, 4)))
+  # Rows weigh 1.5, 2, 1.5; the last column counts for what lies beyond it too.
+  np.testing.assert_allclose(
+      tape.gradient(value, x)[0, :, :, 0], np.outer([1.5, 2, 1.5], [1.5, 2.5]))
+
+
+def test_enlarging_keeps_the_dtype_and_takes_the_size_of_the_other():
+  made = layers.EnlargeLike(2, dtype='mixed_bfloat16')([random(1, 3, 4, 2), random(1, 5, 8, 7)])
+  assert made.shape == (1, 5, 8, 2) and made.dtype == tf.bfloat16

@@ -10,6 +10,8 @@ from network.common.preprocessing import MEAN_RGB
 # (expansion, channels, units, stride of the first unit)
 _STAGES = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1),
            (6, 160, 3, 2), (6, 320, 1, 1))
+# The stage whose result an auxiliary classifier sees.
+_AUXILIARY = 4
 SCOPE = 'mobilenet_v2'
 
 
@@ -38,7 +40,8 @@ def mobilenet_v2(images, options, *, output_stride=8, width=1.0, padding='explic
       reduction of an even map, which is all that differs.
 
   Returns:
-    dict of Keras tensors: 'low_level' at stride 4 (24 channels) and 'output' (320 channels).
+    dict of Keras tensors: 'low_level' at stride 4 (24 channels), 'auxiliary' (96 channels, the
+    last before the stage that would reduce to stride 32) and 'output' (320 channels).
   """
   def depthwise(x, name, stride, rate):
     if stride > 1 and padding == 'explicit':
@@ -64,8 +67,8 @@ def mobilenet_v2(images, options, *, output_stride=8, width=1.0, padding='explic
       dtype=options.dtype, padding='valid' if padding == 'explicit' else 'same')(x)
   x = relu6(options.norm(f'{SCOPE}.bn_Conv1')(x))
 
-  index, reduction, rate, low_level = 0, 2, 1, None
-  for expansion, filters, units, first_stride in _STAGES:
+  index, reduction, rate, low_level, auxiliary = 0, 2, 1, None, None
+  for stage, (expansion, filters, units, first_stride) in enumerate(_STAGES):
     for unit in range(units):
       stride = first_stride if unit == 0 else 1
       dilation = rate
@@ -84,4 +87,6 @@ def mobilenet_v2(images, options, *, output_stride=8, width=1.0, padding='explic
       index += 1
       if reduction == 4 and unit == units - 1:
         low_level = x
-  return {'low_level': low_level, 'output': x}
+    if stage == _AUXILIARY:
+      auxiliary = x
+  return {'low_level': low_level, 'auxiliary': auxiliary, 'output': x}

@@ -65,6 +65,7 @@ def test_any_size_gives_its_ceiling(model):
   for size in ((32, 48), (33, 47), (1, 7)):
     features = model(image(*size))
     assert features['output'].shape[:3] == (1, -(-size[0] // 8), -(-size[1] // 8))
+    assert features['auxiliary'].shape == (*features['output'].shape[:3], 32)  # 96 * 0.35
     assert features['low_level'].shape[:3] == (1, -(-size[0] // 4), -(-size[1] // 4))
 
 

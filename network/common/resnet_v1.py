@@ -19,7 +19,8 @@ def output_channels(width=1.0):
   return 4 * _channels(64 * 2 ** 3, width)
 
 
-def resnet_v1(images, scope, blocks, options, *, output_stride=8, width=1.0, padding='explicit'):
+def resnet_v1(images, scope, blocks, options, *, output_stride=8, width=1.0, padding='explicit',
+              deep_stem=False):
   """Builds the trunk: conv1, pool1 and four blocks of bottleneck units.
 
   A block's stride sits in its last unit, in the 3x3 convolution (never in the first 1x1, as in
@@ -34,18 +35,25 @@ def resnet_v1(images, scope, blocks, options, *, output_stride=8, width=1.0, pad
     width: factor of all channels.
     padding: of pool1: 'explicit' pads (1, 1) as the original, 'same' (0, 1) on even maps as
       TF-Slim, whose ImageNet weights were trained so.
+    deep_stem: three 3x3 convolutions of 64, 64 and 128 channels, conv1_1 to conv1_3 (TF DeepLab's
+      names of its `resnet_v1_*_beta`), in the place of the 7x7.
 
   Returns:
-    dict of Keras tensors: 'low_level' at stride 4 (the last unit before block1's stride) and
-    'output' (2048 channels times width).
+    dict of Keras tensors: 'low_level' at stride 4 (the last unit before block1's stride),
+    'auxiliary' (block3's, 1024 channels times width) and 'output' (2048).
   """
-  x = conv(images, _channels(64, width), 7, f'{scope}.conv1', options, stride=2)
+  if deep_stem:
+    x = conv(images, _channels(64, width), 3, f'{scope}.conv1_1', options, stride=2)
+    x = conv(x, _channels(64, width), 3, f'{scope}.conv1_2', options)
+    x = conv(x, _channels(128, width), 3, f'{scope}.conv1_3', options)
+  else:
+    x = conv(images, _channels(64, width), 7, f'{scope}.conv1', options, stride=2)
   if padding == 'explicit':
     # Zeros never win over activations after a ReLU.
     x = keras.layers.ZeroPadding2D(1, dtype=options.dtype)(x)
   x = keras.layers.MaxPooling2D(
       3, 2, padding='valid' if padding == 'explicit' else 'same', dtype=options.dtype)(x)
-  reduction, rate, low_level = 4, 1, None
+  reduction, rate, low_level, auxiliary = 4, 1, None, None
   for block, units in enumerate(blocks, start=1):
     base = _channels(64 * 2 ** (block - 1), width)
     wanted = 2 if block < 4 else 1
@@ -58,9 +66,11 @@ def resnet_v1(images, scope, blocks, options, *, output_stride=8, width=1.0, pad
       x = _bottleneck(
           x, base, f'{scope}.block{block}.unit_{unit}.bottleneck_v1', options, stride, rate)
       reduction *= stride
+    if block == 3:
+      auxiliary = x
     if block < 4 and stride == 1:
       rate *= wanted
-  return {'low_level': low_level, 'output': x}
+  return {'low_level': low_level, 'auxiliary': auxiliary, 'output': x}
 
 
 def _bottleneck(x, base, name, options, stride, rate):

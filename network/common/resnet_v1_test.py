@@ -8,11 +8,12 @@ from network.common.layers import LayerOptions
 from network.common.resnet_v1 import BLOCKS, resnet_v1
 
 
-def network(output_stride=8, blocks=(1, 2, 2, 1), padding='explicit', width=0.0625):
+def network(output_stride=8, blocks=(1, 2, 2, 1), padding='explicit', width=0.0625,
+            deep_stem=False):
   images = keras.Input([None, None, 3])
   features = resnet_v1(
       images, 'net', blocks, LayerOptions(), output_stride=output_stride, width=width,
-      padding=padding)
+      padding=padding, deep_stem=deep_stem)
   return keras.Model(images, features)
 
 
@@ -62,6 +63,7 @@ def test_any_size_gives_its_ceiling(model):
   for size in ((32, 48), (33, 47), (9, 40), (1, 7)):
     features = model(image(*size))
     assert features['output'].shape == (1, -(-size[0] // 8), -(-size[1] // 8), 128)
+    assert features['auxiliary'].shape == (1, -(-size[0] // 8), -(-size[1] // 8), 64)
     assert features['low_level'].shape[:3] == (1, -(-size[0] // 4), -(-size[1] // 4))
 
 
@@ -88,3 +90,19 @@ def test_padding_of_the_pool_matters_on_even_maps_only(model):
     return not np.allclose(model(image(*size))['output'], slim(image(*size))['output'], atol=1e-4)
   assert differ((32, 32))
   assert not differ((33, 33))  # conv1's map is 17 x 17: both pad (1, 1)
+
+
+def test_the_deep_stem_is_three_convolutions_in_the_place_of_one(model):
+  deep = network(deep_stem=True)
+  names = {variable.path for variable in deep.variables}
+  mine = {name for name in names if name.startswith('net.conv1')}
+  assert names - mine == {variable.path for variable in model.variables
+                          if not variable.path.startswith('net.conv1')}
+  shapes = {variable.path: tuple(variable.shape) for variable in deep.variables}
+  assert [shapes[f'net.conv1_{index}/kernel'] for index in (1, 2, 3)] == [
+      (3, 3, 3, 4), (3, 3, 4, 4), (3, 3, 4, 8)]
+  assert len(mine) == 3 * 5
+  strides = [deep.get_layer(f'net.conv1_{index}').strides for index in (1, 2, 3)]
+  assert strides == [(2, 2), (1, 1), (1, 1)]
+  for size in ((32, 48), (33, 47)):
+    assert deep(image(*size))['output'].shape == model(image(*size))['output'].shape

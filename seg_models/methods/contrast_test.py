@@ -126,6 +126,45 @@ def test_the_contrast_is_added_with_its_weight():
   assert means['contrast_weight'] == 0.25 and means['num_anchors'] == anchors.valid.numpy().sum()
 
 
+@pytest.mark.parametrize('contrast_weight', [0.0, 0.1])
+def test_auxiliary_logits_have_a_cross_entropy_with_its_weight(contrast_weight):
+  options = {'contrast_weight': contrast_weight, 'class_weights': (1.0, 2.0, 3.0)}
+  method, batch = fixed(**options, auxiliary_weight=0.4)
+  alone, _ = fixed(**options)
+  coarse = np.random.default_rng(7).normal(size=[2, 3, 3, CLASSES])
+  method.model.outputs['auxiliary'] = tf.constant(coarse, tf.float32)
+  plain, _ = fixed(contrast_weight=0.0, class_weights=(1.0, 2.0, 3.0))
+  plain.model.outputs['logits'] = method.model.outputs['auxiliary']
+  auxiliary = float(plain.loss(batch, {}, tf.constant(0)).loss)
+  assert auxiliary > 0.5
+  output = method.loss(batch, {}, tf.constant(0))
+  expected = float(alone.loss(batch, {}, tf.constant(0)).loss) + 0.4 * auxiliary
+  np.testing.assert_allclose(float(output.loss), expected, rtol=1e-6)
+  np.testing.assert_allclose(
+      float(output.metrics['auxiliary_cross_entropy'][0]), auxiliary, rtol=1e-6)
+  outputs = ('logits', 'auxiliary', *(['projection'] if contrast_weight else []))
+  assert Contrast.network(method.config)[1] == outputs
+  with pytest.raises(ValueError, match='--auxiliary_weight -1'):
+    ContrastConfig(auxiliary_weight=-1)
+
+
+@pytest.mark.parametrize('name', ['deeplab_v3_resnet50', 'ocr_resnet50'])
+def test_a_step_with_auxiliary_logits_teaches_them(name):
+  config = ContrastConfig(**SMALL, auxiliary_weight=0.4)
+  fields, outputs = Contrast.network(config)
+  model = build_model(
+      ModelConfig(**{**NETWORK, 'name': name, 'head_dim': 8}, **fields), outputs=outputs)
+  method = Contrast(model, dataset_for(None, CLASSES), config, 2, seed=5)
+  variables = variable_names(model)
+  before = {name: variable.numpy() for name, variable in variables.items()}
+  training = TrainingConfig(num_steps=10, batch_size=2, learning_rate=0.02)
+  step = TrainStep(method, variables, training, make_strategy(1), dict.fromkeys(variables, 1.0))
+  step([batch_of(2)], 0)
+  own = [name for name in variables if '/auxiliary/' in name]
+  assert len(own) == 7
+  assert all(np.any(variables[name].numpy() != before[name]) for name in own)
+
+
 def test_logits_of_another_stride_are_sampled_at_the_embedding():
   method, batch = fixed()
   expected = method.loss(batch, {}, tf.constant(0))

@@ -1,36 +1,45 @@
 """Networks by name, and the one configuration that describes them."""
 
 import dataclasses
+import functools
 import zlib
 from collections.abc import Callable
 
 import keras
 import numpy as np
 
+from network.common import hrnet as high_resolution
 from network.common import mobilenet_v2 as mobile
 from network.common import resnet_v1 as resnet
 from network.common.layers import LayerOptions
 from network.contrast import projection as projections
+from seg_models.models.auxiliary import auxiliary
 from seg_models.models.deeplab import deeplab, deeplab_v3, deeplab_v3plus
 from seg_models.models.fcn import fcn
 from seg_models.models.features import features as no_head
+from seg_models.models.hrnet import hrnet
+from seg_models.models.ocr import ocr
 from seg_models.models.pspnet import pspnet
 
 
 @dataclasses.dataclass(frozen=True)
 class Head:
-  """A head: its function, its widths on ResNets and on MobileNetV2, and its stride.
+  """A head: its function, its widths on large trunks and on MobileNetV2, and its stride.
 
   Attributes:
-    build: (features, scope, config, options) -> Keras tensor.
-    dim: default of `ModelConfig.head_dim` on ResNets; None for a head without a width of its own.
+    build: (features, scope, config, options) -> Keras tensor, or a dict of two, 'logits' and
+      'auxiliary', where it has_auxiliary.
+    dim: default of `ModelConfig.head_dim`; None for a head without a width of its own.
     mobile_dim: the same on MobileNetV2.
     stride: output stride of the result where it is not the backbone's.
+    has_auxiliary: whether it makes auxiliary logits on its way, as OCR its soft regions; other
+      networks get a small classifier of their own where they are asked for some.
   """
   build: Callable
   dim: int | None = None
   mobile_dim: int | None = None
   stride: int | None = None
+  has_auxiliary: bool = False
 
 
 HEADS = {
@@ -39,13 +48,16 @@ HEADS = {
     'deeplab_v3': Head(deeplab_v3, 256, 128),
     'deeplab_v3plus': Head(deeplab_v3plus, 256, 128, stride=4),
     'fcn': Head(fcn),
+    'hrnet': Head(hrnet),
+    'ocr': Head(ocr, 512, 128, has_auxiliary=True),
     'features': Head(no_head),
 }
-# Backbone -> its scope in variable names.
+# Backbone -> its scope in variable names. Those of a name with `_deep` are TF DeepLab's
+# `resnet_v1_*_beta`, whose files have the same scope.
 BACKBONES = {
     'resnet50': 'resnet_v1_50', 'resnet101': 'resnet_v1_101', 'resnet152': 'resnet_v1_152',
-    'mobilenet_v2': 'mobilenet_v2'}
-_TRUNKS = {name: mobile if name == 'mobilenet_v2' else resnet for name in BACKBONES}
+    'resnet50_deep': 'resnet_v1_50', 'resnet101_deep': 'resnet_v1_101',
+    'mobilenet_v2': 'mobilenet_v2', **{name: name for name in high_resolution.CHANNELS}}
 _MODELS = {f'{head}_{backbone}': (head, backbone) for head in HEADS for backbone in BACKBONES}
 
 
@@ -57,7 +69,7 @@ class ModelConfig:
     name: HEAD_BACKBONE, of `HEADS` and `BACKBONES`.
     output_dim: channels of the result: of the embedding, or number of classes; None becomes 32,
       or the trunk's for the head `features`.
-    output_stride: of the backbone, 8 or 16.
+    output_stride: of the backbone: 8 or 16, None becomes 8; HRNet's is 4.
     width: factor of the backbone's channels.
     blocks: four numbers of units (ResNets only); () becomes the backbone's own.
     head_dim: channels inside the head; None becomes the head's default (None for heads without).
@@ -74,7 +86,7 @@ class ModelConfig:
   """
   name: str = 'pspnet_resnet101'
   output_dim: int | None = None
-  output_stride: int = 8
+  output_stride: int | None = None
   width: float = 1.0
   blocks: tuple[int, ...] = ()
   head_dim: int | None = None
@@ -87,13 +99,18 @@ class ModelConfig:
 
   def __post_init__(self):
     head, backbone = self.parts()
-    if self.output_stride not in (8, 16):
-      raise ValueError(f'--output_stride {self.output_stride}: 8 or 16')
+    strides = _strides(backbone)
+    if self.output_stride is None:
+      # The configuration is explicit once made: a stored one does not depend on later defaults.
+      object.__setattr__(self, 'output_stride', strides[0])
+    elif self.output_stride not in strides:
+      raise ValueError(f'--output_stride {self.output_stride}: that of {backbone} is '
+                       f'{" or ".join(map(str, strides))}')
     if self.pool_padding not in ('explicit', 'same'):
       raise ValueError(f"pool_padding {self.pool_padding!r}: 'explicit' or 'same'")
     if self.width <= 0:
       raise ValueError(f'{self.name}: width {self.width} must be positive')
-    of_trunk = _TRUNKS[backbone].output_channels(self.width) if head == 'features' else None
+    of_trunk = _output_channels(backbone, self.width) if head == 'features' else None
     if self.output_dim is None:
       object.__setattr__(self, 'output_dim', of_trunk or 32)
     elif of_trunk and self.output_dim != of_trunk:
@@ -101,12 +118,12 @@ class ModelConfig:
                        f'{self.output_dim}: leave --embedding_dim out')
     elif self.output_dim < 1:
       raise ValueError(f'{self.name}: output_dim {self.output_dim} must be positive')
-    if backbone == 'mobilenet_v2':
+    if backbone == 'mobilenet_v2' or backbone in high_resolution.CHANNELS:
       if self.blocks:
         raise ValueError(f'--blocks {self.blocks}: {self.name} has none to count; leave it out')
     else:
-      # The configuration is explicit once made: a stored one does not depend on later defaults.
-      object.__setattr__(self, 'blocks', tuple(self.blocks) or resnet.BLOCKS[backbone])
+      own = resnet.BLOCKS[backbone.removesuffix('_deep')]
+      object.__setattr__(self, 'blocks', tuple(self.blocks) or own)
       if len(self.blocks) != 4 or min(self.blocks) < 1:
         raise ValueError(f'--blocks {self.blocks}: four positive numbers of units are needed')
     mobile = backbone == 'mobilenet_v2'
@@ -141,6 +158,30 @@ def output_stride_of(config, output='logits'):
   return output == 'logits' and HEADS[head].stride or config.output_stride
 
 
+def _strides(backbone):
+  """Output strides that a backbone can be built with, the default first."""
+  return (high_resolution.OUTPUT_STRIDE,) if backbone in high_resolution.CHANNELS else (8, 16)
+
+
+def _output_channels(backbone, width):
+  if backbone in high_resolution.CHANNELS:
+    return high_resolution.output_channels(backbone, width)
+  return (mobile if backbone == 'mobilenet_v2' else resnet).output_channels(width)
+
+
+def _trunk(images, backbone, config, options):
+  scope = BACKBONES[backbone]
+  if backbone in high_resolution.CHANNELS:
+    channels = high_resolution.branch_channels(backbone, config.width)
+    return high_resolution.hrnet(images, scope, channels, options, width=config.width)
+  shape = {'output_stride': config.output_stride, 'width': config.width,
+           'padding': config.pool_padding}
+  if backbone == 'mobilenet_v2':
+    return mobile.mobilenet_v2(images, options, **shape)
+  return resnet.resnet_v1(
+      images, scope, config.blocks, options, deep_stem=backbone.endswith('_deep'), **shape)
+
+
 def build_model(config, *, outputs='logits', synchronized=False, use_global_status=False,
                 precision='float32', seed=0):
   """Builds and initialises a network, with the heads of the outputs that are asked for and no more.
@@ -151,8 +192,9 @@ def build_model(config, *, outputs='logits', synchronized=False, use_global_stat
 
   Args:
     config: `ModelConfig`.
-    outputs: 'logits', what the configured head gives (an embedding with some methods), or
-      'projection'; or a tuple of such names, for which the network returns a dict.
+    outputs: 'logits', what the configured head gives (an embedding with some methods),
+      'projection' or 'auxiliary', further logits for a loss in training (of OCR, its soft regions);
+      or a tuple of such names, for which the network returns a dict.
     synchronized: batch norm over the joined batch of all replicas.
     use_global_status: freeze batch norm, its statistics, gamma and beta.
     precision: dtype policy of the convolutions: 'float32', 'mixed_bfloat16' or 'mixed_float16';
@@ -176,14 +218,19 @@ def build_model(config, *, outputs='logits', synchronized=False, use_global_stat
             'frozen': use_global_status, 'dtype': precision}
   trunk = LayerOptions(decay=config.batch_norm_decay, **common)
   images = keras.Input([None, None, 3], dtype='float32', name='images')
-  shape = {'output_stride': config.output_stride, 'width': config.width,
-           'padding': config.pool_padding}
-  if backbone == 'mobilenet_v2':
-    features = mobile.mobilenet_v2(images, trunk, **shape)
-  else:
-    features = resnet.resnet_v1(images, scope, config.blocks, trunk, **shape)
+  features = _trunk(images, backbone, config, trunk)
   head_options = LayerOptions(decay=config.head_batch_norm_decay, **common)
-  builders = {'logits': lambda: HEADS[head].build(features, scope, config, head_options)}
+
+  @functools.cache
+  def head_outputs():
+    made = HEADS[head].build(features, scope, config, head_options)
+    return made if isinstance(made, dict) else {'logits': made}
+
+  builders = {'logits': lambda: head_outputs()['logits']}
+  if HEADS[head].has_auxiliary:
+    builders['auxiliary'] = lambda: head_outputs()['auxiliary']
+  else:
+    builders['auxiliary'] = lambda: auxiliary(features, scope, config, head_options)
   if config.projection:
     builders['projection'] = lambda: projections.projection(
         features['output'], config.projection, config.projection_dim,

@@ -1,11 +1,13 @@
 """Networks by name: configurations, names of variables, initial values, precision."""
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from network.common import hrnet
 from seg_models.models import (
     BACKBONES,
     HEADS,
@@ -24,9 +26,18 @@ def small(head, backbone='resnet50', **fields):
     del fields['output_dim']  # the trunk's
   if backbone == 'mobilenet_v2':
     fields.update(width=0.35, blocks=())
+  if backbone in hrnet.CHANNELS:
+    fields.update(blocks=())
   if HEADS[head].dim:
     fields.setdefault('head_dim', 6)
   return ModelConfig(name=f'{head}_{backbone}', **fields)
+
+
+@pytest.fixture
+def shallow_hrnet(monkeypatch):
+  """HRNets of one module and one unit wherever they have more: building is what takes time."""
+  monkeypatch.setattr(hrnet, '_MODULES', dict.fromkeys((2, 3, 4), 1))
+  monkeypatch.setattr(hrnet, '_UNITS', 1)
 
 
 def image(*size):
@@ -37,14 +48,18 @@ def image(*size):
 def test_every_head_goes_with_every_backbone(name):
   config = ModelConfig(name=name)
   assert '_'.join(config.parts()) == name
-  assert output_stride_of(config) == (4 if 'v3plus' in name else 8)
-  assert config.blocks == (() if 'mobilenet' in name else ModelConfig(
-      name=f'fcn_{config.parts()[1]}').blocks)
+  backbone = config.parts()[1]
+  assert config.output_stride == (4 if backbone.startswith('hrnet') else 8)
+  assert output_stride_of(config) == (4 if 'v3plus' in name else config.output_stride)
+  assert len(config.blocks) == (4 if backbone.startswith('resnet') else 0)
 
 
 def test_a_configuration_is_explicit_once_made():
   assert ModelConfig().head_dim == 512
-  assert ModelConfig().blocks == (3, 4, 23, 3)
+  assert ModelConfig().blocks == ModelConfig(name='fcn_resnet101_deep').blocks == (3, 4, 23, 3)
+  assert ModelConfig().output_stride == 8
+  assert ModelConfig(name='features_hrnet_w48').output_dim == 720
+  assert ModelConfig(name='ocr_hrnet_w18').head_dim == 512
   assert ModelConfig(name='pspnet_mobilenet_v2').head_dim == 128
   assert ModelConfig(name='deeplab_v3_resnet50').head_dim == 256
   assert ModelConfig(name='deeplab_resnet50').head_dim is None
@@ -55,7 +70,10 @@ def test_a_configuration_is_explicit_once_made():
 
 @pytest.mark.parametrize('fields, message', [
     ({'name': 'pspnet_vgg16'}, 'pspnet_vgg16: unknown; there are pspnet_resnet50'),
-    ({'output_stride': 32}, '--output_stride 32'),
+    ({'output_stride': 32}, '--output_stride 32: that of resnet101 is 8 or 16'),
+    ({'name': 'fcn_hrnet_w18', 'output_stride': 8}, '--output_stride 8: that of hrnet_w18 is 4'),
+    ({'name': 'fcn_hrnet_w18', 'blocks': (1, 1, 1, 1)}, 'fcn_hrnet_w18 has none to count'),
+    ({'name': 'hrnet_hrnet_w18', 'head_dim': 8}, 'the head hrnet has no width'),
     ({'pool_padding': 'valid'}, 'pool_padding'),
     ({'blocks': (1, 2)}, 'four positive'),
     ({'name': 'fcn_mobilenet_v2', 'blocks': (1, 1, 1, 1)}, '--blocks'),
@@ -70,8 +88,11 @@ def test_what_does_not_fit_is_an_error(fields, message):
     ModelConfig(**fields)
 
 
-@pytest.mark.parametrize('head', HEADS)
-@pytest.mark.parametrize('backbone', ['resnet50', 'mobilenet_v2'])
+@pytest.mark.parametrize('head, backbone', [
+    *itertools.product(HEADS, ['resnet50', 'mobilenet_v2']),
+    ('deeplab_v3', 'resnet101_deep'), ('deeplab_v3plus', 'hrnet_w32'), ('hrnet', 'hrnet_w18'),
+    ('ocr', 'hrnet_w48'), ('features', 'hrnet_w18')])
+@pytest.mark.usefixtures('shallow_hrnet')
 def test_output_shape_and_gradients(head, backbone):
   config = small(head, backbone)
   model = build_model(config)
@@ -137,10 +158,12 @@ def test_initial_values_follow_from_name_and_seed_alone():
   np.testing.assert_allclose(kernel.std(), np.sqrt(2 / np.prod(kernel.shape[:-1])), rtol=0.05)
 
 
+@pytest.mark.parametrize('name', [('deeplab_v3plus', 'resnet50'), ('ocr', 'hrnet_w18')])
 @pytest.mark.parametrize(
     'precision, tolerance', [('mixed_bfloat16', 0.15), ('mixed_float16', 0.02)])
-def test_precision_is_of_the_convolutions_only(precision, tolerance):
-  config = small('deeplab_v3plus')
+@pytest.mark.usefixtures('shallow_hrnet')
+def test_precision_is_of_the_convolutions_only(name, precision, tolerance):
+  config = small(*name)
   half, full = build_model(config, precision=precision), build_model(config)
   assert {variable.dtype for variable in half.variables} == {'float32'}
   x = image(25, 33)
@@ -151,8 +174,11 @@ def test_precision_is_of_the_convolutions_only(precision, tolerance):
   assert 0 < error < tolerance
 
 
-def test_compiled_and_with_sizes_known_only_when_run_it_is_the_same():
-  model = build_model(small('pspnet'))
+@pytest.mark.parametrize('name', [
+    ('pspnet', 'resnet50'), pytest.param(('ocr', 'hrnet_w18'), marks=pytest.mark.slow)])
+@pytest.mark.usefixtures('shallow_hrnet')
+def test_compiled_and_with_sizes_known_only_when_run_it_is_the_same(name):
+  model = build_model(small(*name))
   x = image(25, 33)
   expected = model(x, training=False)
   call = tf.function(lambda x: model(x, training=False))

@@ -3,7 +3,7 @@
 import dataclasses
 import re
 
-from network.common import pretrained
+from network.common import hrnet, pretrained, pretrained_hrnet
 from seg_models.models.registry import BACKBONES, ModelConfig, is_head, variable_names
 from utils import checkpoints
 from utils.configuration import from_dict
@@ -47,6 +47,8 @@ def config_for(path, config, explicit=(), *, restore_head=True):
   if archive.kind == 'keras' and pretrained.is_keras_resnet(archive.names()):
     return dataclasses.replace(
         config, batch_norm_epsilon=pretrained.KERAS_RESNET_EPSILON, pool_padding='explicit')
+  if archive.kind == 'arrays' and pretrained_hrnet.is_hrnet(archive.names()):
+    return dataclasses.replace(config, batch_norm_epsilon=pretrained_hrnet.EPSILON)
   return config
 
 
@@ -101,7 +103,7 @@ def restore_model(model, path, *, restore_head=True):
     if missing:
       raise ValueError(
           f'{len(missing)} of its {len(trunk)} variables of the trunk are missing there, '
-          f'{missing[0]} for one')
+          f'{missing[0]} for one{_other_stem(missing[0], there)}')
     surplus = _surplus(there - {names(name) if names else name for name in variables})
     if surplus:
       raise ValueError(f'it has {len(surplus)} arrays of a deeper trunk, {surplus[0]} for one')
@@ -117,14 +119,28 @@ def restore_model(model, path, *, restore_head=True):
 
 def _source(archive, variables):
   """The arrays of a file, and the table from a variable's name to its array's (None: the same)."""
+  scope = next(iter(variables)).split('/')[0]
+  if archive.kind == 'arrays' and scope in hrnet.CHANNELS:
+    return pretrained_hrnet.PublicHRNet(archive), pretrained_hrnet.public_name
   if archive.kind != 'keras':
     return archive, None
-  scope = next(iter(variables)).split('/')[0]
   if scope == BACKBONES['mobilenet_v2']:
     return archive, pretrained.keras_mobilenet_v2_name
   if pretrained.is_keras_resnet(archive.names()):
     return pretrained.KerasResNet(archive, scope), None
   return archive, None
+
+
+def _other_stem(missing, there):
+  """What to do where the file is of the same ResNet with the other stem; '' otherwise."""
+  scope = missing.split('/')[0]
+  if missing.startswith(f'{scope}/conv1_') and f'{scope}/conv1/weights' in there:
+    return (': the file has the ordinary stem, one 7x7 convolution, and the network the deep one; '
+            'leave `_deep` out of --model')
+  if missing.startswith(f'{scope}/conv1/') and f'{scope}/conv1_1/weights' in there:
+    return (': the file has the deep stem, three 3x3 convolutions, and the network the ordinary '
+            'one; add `_deep` to --model')
+  return ''
 
 
 def _surplus(names):

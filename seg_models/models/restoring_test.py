@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from network.common import hrnet
 from network.common.pretrained import KERAS_RESNET_EPSILON
+from network.common.pretrained_hrnet import public_name
 from seg_models.models import ModelConfig, build_model, is_head, variable_names
 from seg_models.models.restoring import config_for, restore_model
 from utils import checkpoints
@@ -274,3 +276,102 @@ def test_a_checkpoint_that_does_not_describe_its_network_is_told(tmp_path, array
 def test_a_missing_file_is_told(tmp_path):
   with pytest.raises(FileNotFoundError, match='model.ckpt-1'):
     config_for(tmp_path / 'model.ckpt-1', CONFIG)
+
+
+@pytest.fixture
+def shallow_hrnet(monkeypatch):
+  """HRNets of one module and one unit wherever they have more: building is what takes time."""
+  monkeypatch.setattr(hrnet, '_MODULES', dict.fromkeys((2, 3, 4), 1))
+  monkeypatch.setattr(hrnet, '_UNITS', 1)
+
+
+HRNET = ModelConfig(name='ocr_hrnet_w18', output_dim=3, width=0.25, head_dim=6)
+IMAGE = np.random.default_rng(0).normal(size=(1, 37, 45, 3)).astype(np.float32) * 50
+
+
+def public_file(model, path):
+  """A network's values as the public files have them, with what else is in these."""
+  random = np.random.default_rng(0)
+  arrays = {'model.stage4.0.branches.0.0.bn1.num_batches_tracked': np.int64(5),
+            'model.incre_modules.0.0.conv1.weight': np.ones([2, 3, 1, 1], np.float32)}
+  for name, variable in variable_names(model).items():
+    value = variable.numpy()
+    arrays[f'model.{public_name(name)}'] = (
+        value.transpose(3, 2, 0, 1) if value.ndim == 4 else value)
+  for conv, norm in (('aux_head.0', 'aux_head.1'), ('conv3x3_ocr.0', 'conv3x3_ocr.1')):
+    mean = arrays[f'model.{norm}.running_mean']
+    bias = arrays[f'model.{conv}.bias'] = random.normal(size=mean.shape).astype(np.float32)
+    arrays[f'model.{norm}.running_mean'] = mean + bias
+  np.savez(path, **arrays)
+  return str(path)
+
+
+def scrambled(config, **arguments):
+  model = build_model(config, **arguments)
+  for name, value in random_values(model).items():
+    variable = variable_names(model)[name]
+    variable.assign(value if name.endswith(('gamma', 'variance')) else (value - 0.5) * 0.5)
+  return model
+
+
+@pytest.mark.usefixtures('shallow_hrnet')
+def test_a_public_hrnet_computes_what_it_computed(tmp_path):
+  config = dataclasses.replace(HRNET, batch_norm_epsilon=1e-5)
+  theirs = scrambled(config)
+  path = public_file(theirs, tmp_path / 'hrnet.npz')
+  assert config_for(path, HRNET) == config
+  model = build_model(config, seed=1)
+  report = restore_model(model, path)
+  assert set(report.loaded) == set(values(model)) and not report.missing
+  assert report.skipped == ('incre_modules.0.0.conv1.weight',)
+  expected = theirs(IMAGE, training=False)
+  np.testing.assert_allclose(
+      model(IMAGE, training=False), expected, atol=1e-5 * np.abs(expected).max())
+
+
+@pytest.mark.usefixtures('shallow_hrnet')
+def test_a_public_hrnet_goes_below_other_heads_and_nothing_else(tmp_path):
+  path = public_file(build_model(HRNET), tmp_path / 'hrnet.npz')
+  other = build_model(ModelConfig(name='deeplab_v3_hrnet_w18', width=0.25, head_dim=8))
+  report = restore_model(other, path)
+  assert set(report.missing) == {name for name in values(other) if is_head(name)}
+  assert 'cls_head.weight' in report.skipped
+  with pytest.raises(ValueError, match=(
+      'hrnet.npz: a file of named arrays.*not weights of ocr_hrnet_w32.*have another shape')):
+    restore_model(build_model(ModelConfig(name='ocr_hrnet_w32', width=0.25)), path)
+  with pytest.raises(ValueError, match=r'not weights of pspnet_resnet50: \d+ of its \d+ variables'):
+    restore_model(build_model(CONFIG), path)
+
+
+@pytest.mark.usefixtures('shallow_hrnet')
+def test_a_file_of_no_hrnet_is_refused(tmp_path, arrays):
+  model = build_model(HRNET)
+  np.savez(tmp_path / 'a.npz', **{'conv1.weight': np.ones([4, 3, 3, 3], np.float32)})
+  for path in (str(tmp_path / 'a.npz'), save_v2(tmp_path / 'a', arrays)):
+    with pytest.raises(ValueError, match=r'not weights of ocr_hrnet_w18: \d+ of its'):
+      restore_model(model, path)
+
+
+def test_the_two_stems_are_not_mistaken_for_one_another(tmp_path, arrays):
+  deep_config = dataclasses.replace(CONFIG, name='pspnet_resnet50_deep')
+  deep = build_model(deep_config)
+  ordinary = save_v2(tmp_path / 'resnet_v1_50.ckpt', arrays)
+  with pytest.raises(ValueError, match=(
+      'not weights of pspnet_resnet50_deep.*15 of its .* variables of the trunk are missing there, '
+      'resnet_v1_50/conv1_1/weights for one: the file has the ordinary stem.*leave `_deep` out')):
+    restore_model(deep, ordinary)
+  file = save_v2(tmp_path / 'resnet_v1_50_beta.ckpt', trunk_of(values(deep)))
+  with pytest.raises(ValueError, match=(
+      'not weights of pspnet_resnet50: 5 of its .*the file has the deep stem.*add `_deep` to')):
+    restore_model(build_model(CONFIG), file)
+  assert config_for(file, deep_config).batch_norm_epsilon == 1e-5
+  assert not restore_model(build_model(deep_config, seed=2), file).skipped
+
+
+def test_inference_does_without_what_training_had_beside(tmp_path):
+  config = dataclasses.replace(CONFIG, name='deeplab_v3_resnet50')
+  trained = build_model(config, outputs=('logits', 'auxiliary'))
+  path = save_ours(tmp_path / 'model.ckpt-1', values(trained), config)
+  report = restore_model(build_model(config), path)
+  assert report.skipped and all('/block5/auxiliary/' in name for name in report.skipped)
+  assert not report.missing
