@@ -63,7 +63,7 @@ def chunked_kmeans(features, labels, num_clusters, iterations, valid):
   """Spherical k-means of one image; see `network.segsort.clustering.spherical_kmeans`.
 
   Args:
-    features: float32 [N, F] of unit length, F static.
+    features: float32 [N, F] of unit length.
     labels: int32 [N].
     num_clusters: int or scalar int32.
     iterations: int.
@@ -73,7 +73,7 @@ def chunked_kmeans(features, labels, num_clusters, iterations, valid):
     labels: int32 [N], -1 where not valid.
     done: int32 scalar, the iterations that were done until nothing changed.
   """
-  size, dim = tf.shape(labels)[0], features.shape[-1]
+  size = tf.shape(labels)[0]
   labels = tf.where(valid & (labels >= 0) & (labels < num_clusters), labels, -1)
   if not isinstance(num_clusters, int):
     num_clusters = -(-num_clusters // _CLUSTERS_STEP) * _CLUSTERS_STEP
@@ -89,12 +89,12 @@ def chunked_kmeans(features, labels, num_clusters, iterations, valid):
         lambda *chunk: _assign(*chunk, centres, exist), features, valid, nothing)
     return iteration + 1, new, sums, tf.reduce_any(new != labels)
 
-  nothing = tf.zeros([num_clusters, dim])
+  nothing = tf.zeros([num_clusters, tf.shape(features)[1]])
   sums = _over_chunks(lambda *chunk: _sum(*chunk, nothing), features, labels, nothing)[1]
   done, labels, _, _ = tf.while_loop(
       lambda iteration, *state: (iteration < iterations) & state[-1], step,
       [tf.constant(0), labels, sums, tf.constant(True)],
-      [tf.TensorShape([]), tf.TensorShape([None]), tf.TensorShape([None, dim]),
+      [tf.TensorShape([]), tf.TensorShape([None]), nothing.shape,
        tf.TensorShape([])])
   return labels[:size], done
 
