@@ -99,6 +99,25 @@ def chunked_kmeans(features, labels, num_clusters, iterations, valid):
   return labels[:size], done
 
 
+def segment_sums(features, labels, num_clusters):
+  """Sums of the features of each label's pixels, without gradient, for images of any size.
+
+  Args:
+    features: float32 [N, F].
+    labels: int32 [N]; pixels with others than [0, num_clusters) do not count.
+    num_clusters: int or scalar int32.
+
+  Returns:
+    float32 [num_clusters, F].
+  """
+  fill = [[0, tf.maximum(CHUNK - tf.size(labels), 0)]]
+  features, labels = tf.pad(features, [*fill, [0, 0]]), tf.pad(labels, fill, constant_values=-1)
+  steps = -(-num_clusters // _CLUSTERS_STEP)
+  nothing = tf.zeros([steps * _CLUSTERS_STEP, tf.shape(features)[1]])
+  return _over_chunks(
+      lambda *chunk: _sum(*chunk, nothing), features, labels, nothing)[1][:num_clusters]
+
+
 def _over_chunks(function, features, values, nothing):
   """Calls a function for `CHUNK` pixels at a time, with one size for all chunks.
 

@@ -62,3 +62,16 @@ def test_an_image_without_a_pixel_that_counts():
   labels, done = kmeans.chunked_kmeans(features, initial, 3, 5, np.zeros(20, bool))
   np.testing.assert_array_equal(labels, np.full(20, -1))
   assert done == 1
+
+
+@pytest.mark.parametrize('pixels', [0, 30, 64, 150])
+@pytest.mark.parametrize('clusters', [5, 40])
+def test_segment_sums(monkeypatch, pixels, clusters):
+  monkeypatch.setattr(kmeans, 'CHUNK', 64)
+  rng = np.random.default_rng(pixels)
+  features = rng.standard_normal([pixels, 4]).astype(np.float32)
+  labels = rng.integers(-1, clusters, pixels).astype(np.int32)
+  expected = [features[labels == cluster].sum(axis=0) for cluster in range(clusters)]
+  run = tf.function(kmeans.segment_sums, input_signature=[
+      tf.TensorSpec([None, None]), tf.TensorSpec([None], tf.int32), tf.TensorSpec([], tf.int32)])
+  np.testing.assert_allclose(run(features, labels, clusters), expected, rtol=1e-5, atol=1e-5)
