@@ -89,7 +89,7 @@ def run_from_arguments(function, parser, classes, arguments=None, defaults=None)
   return function(*(from_arguments(cls, namespace, defaults) for cls in classes))
 
 
-def _batches(missing, total, dataset, need_mask, max_regions, batch_size):
+def batches(missing, total, dataset, need_mask, max_regions, batch_size):
   """Yields (entries, images, labels, regions) of the missing entries and shows the progress."""
   examples = iterate_examples(missing, dataset, need_mask, max_regions)
   with tqdm.tqdm(
@@ -100,7 +100,8 @@ def _batches(missing, total, dataset, need_mask, max_regions, batch_size):
       progress.update(len(batch))
 
 
-def _start(network_config, network):
+def announce(network_config, network):
+  """Prints what was restored, and which flags have no use."""
   print(network.report)
   if network_config.unused():
     print(network_config.unused())
@@ -125,11 +126,11 @@ def extract(data, network_config, output, segments, extraction):
   if folder.is_complete:
     print(f'{folder.folder} is complete: nothing to do.')
     return 0
-  _start(network_config, network)
+  announce(network_config, network)
   extractor = Extractor(
       Embedder(network.dense), segments.segmenter(), dataset.ignore_label,
       extraction.prototype_mode)
-  for done, images, labels, regions in _batches(
+  for done, images, labels, regions in batches(
       folder.missing(), len(entries), dataset, True, segments.regions_read, output.batch_size):
     found = extractor(images, labels, [folder.name_of(entry) for entry in done], regions)
     for entry, bank in zip(done, found, strict=True):
@@ -160,7 +161,7 @@ def predict_segsort(data, network_config, output, segments, retrieval, scales):
   require(save_dir=output.save_dir, prototype_dir=retrieval.prototype_dir)
   entries = load_entries(data, False, segments)
   bank = banks.load_bank(retrieval.prototype_dir)
-  palette, palette_settings = _palette(output)
+  palette, palette_settings = palette_of(output)
   windows = clustered_windows(network_config, retrieval, scales)
   several = scales.several or windows is not None
   if several and retrieval.save_neighbours:
@@ -199,7 +200,7 @@ def predict_softmax(data, network_config, output, scales):
   """Labels a list's images by a classifier; returns 0; raises as `predict_segsort`."""
   require(save_dir=output.save_dir)
   entries = load_entries(data, False)
-  palette, palette_settings = _palette(output)
+  palette, palette_settings = palette_of(output)
   network = load_network(data, network_config, 'softmax')
   predictor = SoftmaxPredictor(network.dense, scales.scales, scales.flip_aug)
   settings = {**network.settings, 'scales': scales.scales, 'flip': scales.flip_aug,
@@ -208,7 +209,7 @@ def predict_softmax(data, network_config, output, scales):
                   network_config, network, output, settings, palette)
 
 
-def _palette(output):
+def palette_of(output):
   """The colours of --colormap, None for the data set's, and what they add to the settings."""
   if not output.colormap:
     return None, {}
@@ -230,8 +231,8 @@ def _predict(predict, entries, network_config, network, output, settings, palett
     folder.finish()
     print(f'{output.save_dir} holds all {len(entries)} predictions: nothing to do.')
     return 0
-  _start(network_config, network)
-  for done, images, _, regions in _batches(
+  announce(network_config, network)
+  for done, images, _, regions in batches(
       missing, len(entries), network.dataset, False, max_regions, output.batch_size):
     results = predict(images, [entry.image for entry in done], regions)
     for entry, result in zip(done, results, strict=True):
