@@ -123,7 +123,6 @@ def test_left_out_pixels_have_no_segment_and_no_influence():
 
 def test_without_iterations_segments_are_the_grid():
   segmenter = Segmenter(2, 0)
-  assert segmenter.num_segments == 4
   np.testing.assert_array_equal(
       segmenter(unit([1, 2, 4, 3]))[0], [[0, 0, 2, 2], [1, 1, 3, 3]])
 

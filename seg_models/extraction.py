@@ -40,20 +40,21 @@ class Extractor:
     self._ignore_label = ignore_label
     self._mode = mode
 
-  def __call__(self, images, labels, names):
+  def __call__(self, images, labels, names, regions=None):
     """Extracts from images of one size.
 
     Args:
       images: uint8 [B, H, W, 3], RGB.
       labels: int32 [B, H, W], classes and the ignore label.
       names: B names of the images, kept in the banks.
+      regions: int32 [B, H, W], the oversegmentations, where the segmenter makes use of them.
 
     Returns:
       B `Bank`s, in each of which prototypes stand in the order in which their segments first appear
       in the image, row by row.
     """
     embedding = self._embedder(centre(images), names)
-    segments = self._segmenter(embedding, np.asarray(labels) != self._ignore_label)
+    segments = self._segmenter(embedding, np.asarray(labels) != self._ignore_label, regions)
     return [self._bank(*values) for values in zip(
         embedding, segments, labels, names, strict=True)]
 
