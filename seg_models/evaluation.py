@@ -107,13 +107,14 @@ def _fail_on(missing, message, shown=100):
     raise FileNotFoundError('\n  '.join([message, *missing[:shown], *more]))
 
 
-def evaluate(pairs, dataset, *metrics):
+def evaluate(pairs, dataset, *metrics, relabel=None):
   """Reads every pair and hands it to all metrics.
 
   Args:
     pairs: list of `Pair`.
     dataset: `seg_models.datasets.Dataset`.
-    *metrics: objects with `update(truth, prediction)`, both int32 [height, width].
+    *metrics: objects with `update(truth, prediction)`, both integer [height, width].
+    relabel: None, or a function from an image's prediction as stored to what is scored.
 
   Raises:
     ValueError: a file cannot be read, the sizes of a pair differ, a mask holds labels that the data
@@ -124,7 +125,7 @@ def evaluate(pairs, dataset, *metrics):
     check_labels(truth, dataset, pair.truth)
     prediction = images.read_mask(pair.prediction)
     check_sizes(truth, prediction, pair.truth, pair.prediction)
-    return pair, truth, prediction
+    return pair, truth, relabel(prediction) if relabel else prediction
 
   for pair, truth, prediction in map_ahead(read, pairs):
     for metric in metrics:

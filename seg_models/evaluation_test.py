@@ -82,6 +82,13 @@ def test_every_metric_gets_every_pair(folders):
   np.testing.assert_array_equal(again.counts, matrix.counts)
 
 
+def test_predictions_may_be_relabelled(folders):
+  matrix = ConfusionMatrix(2)
+  pairs, _ = evaluation.pairs_of_folders(folders / 'pred', folders / 'gt')
+  evaluation.evaluate(pairs, dataset_for(None, 2), matrix, relabel=lambda labels: 1 - labels)
+  np.testing.assert_array_equal(matrix.counts, [[0, 2], [2, 2]])
+
+
 def test_raw_labels_of_the_truth_are_mapped(tmp_path):
   pair = evaluation.Pair(write(tmp_path / 'a.png', [[0, 1]]),
                          write(tmp_path / 'a_labelIds.png', [[7, 8]]))

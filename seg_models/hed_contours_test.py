@@ -33,7 +33,7 @@ def caffemodel(tmp_path):
 
 
 def test_from_a_caffemodel_to_contours(caffemodel):
-  contours = hed_detector(caffemodel, WIDTH)
+  contours = hed_detector(caffemodel)
   model = hed.hed(WIDTH)
   hed.assign(model, arrays())
   for height, width in [(11, 14), (1, 1), (20, 3)]:
@@ -49,17 +49,37 @@ def test_from_a_caffemodel_to_contours(caffemodel):
 
 
 def test_old_caffemodels_and_npz_are_the_same(tmp_path, caffemodel):
-  expected = hed_detector(caffemodel, WIDTH)(image())
+  expected = hed_detector(caffemodel)(image())
   old = tmp_path / 'old.caffemodel'
   old.write_bytes(network(blobs(arrays()), old=True, shape='legacy'))
-  np.testing.assert_array_equal(hed_detector(old, WIDTH)(image()), expected)
+  np.testing.assert_array_equal(hed_detector(old)(image()), expected)
   npz = tmp_path / 'hed.npz'
   np.savez(npz, **arrays())
-  np.testing.assert_array_equal(hed_detector(npz, WIDTH)(image()), expected)
+  np.testing.assert_array_equal(hed_detector(npz)(image()), expected)
+
+
+@pytest.mark.parametrize('size', [(150, 420), (33, 300), (300, 16)])
+def test_parts_of_large_images_join_without_seams(caffemodel, size):
+  x = image(*size)
+  whole = hed_detector(caffemodel)(x)
+  np.testing.assert_allclose(hed_detector(caffemodel, tile=32)(x), whole, atol=1e-6)
+
+
+@pytest.mark.parametrize('tile', [0, 100])
+def test_parts_lie_on_the_stride(caffemodel, tile):
+  with pytest.raises(ValueError, match=f'tile {tile}: .* multiple of 16'):
+    hed_detector(caffemodel, tile)
+
+
+@pytest.mark.parametrize('first', [np.zeros((10 ** 6, 1)), np.float32(0), np.zeros((0, 3))])
+def test_no_network_is_built_as_wide_as_nonsense_says(tmp_path, first):
+  np.savez(tmp_path / 'odd.npz', **{**arrays(), 'conv1_1/weights': first})
+  with pytest.raises(ValueError, match='odd.npz: .* have another shape: conv1_1/weights'):
+    hed_detector(tmp_path / 'odd.npz')
 
 
 def test_a_missing_file_says_where_it_is_to_be_had(tmp_path):
-  with pytest.raises(FileNotFoundError, match='none.caffemodel: .*http://vcl.ucsd.edu/hed/'):
+  with pytest.raises(FileNotFoundError, match='none.caffemodel: .*https://vcl.ucsd.edu/hed/'):
     hed_detector(tmp_path / 'none.caffemodel')
 
 
@@ -68,17 +88,20 @@ def test_a_file_of_something_else_is_named(tmp_path, caffemodel):
   path = tmp_path / 'vgg.caffemodel'
   path.write_bytes(network(vgg) + layer('fc6', [np.ones((2, 2))]))
   with pytest.raises(ValueError, match="vgg.caffemodel: 12 of HED's 38 .* are missing"):
-    hed_detector(path, WIDTH)
-  with pytest.raises(ValueError, match='hed.caffemodel: .* have another shape: conv1_1/weights'):
-    hed_detector(caffemodel, 1 / 32)
+    hed_detector(path)
+  other = arrays()
+  other['conv1_2/weights'] = other['conv1_2/weights'][:2]
+  np.savez(tmp_path / 'other.npz', **other)
+  with pytest.raises(ValueError, match='other.npz: .* have another shape: conv1_2/weights'):
+    hed_detector(tmp_path / 'other.npz')
   caffemodel.write_bytes(caffemodel.read_bytes()[:-100])
   with pytest.raises(ValueError, match='hed.caffemodel is not .* cut short .* at byte'):
-    hed_detector(caffemodel, WIDTH)
+    hed_detector(caffemodel)
 
 
 @pytest.mark.parametrize('wrong', [
     image().astype(np.float32), image()[..., 0], image()[..., :2], image()[:0]])
 def test_only_rgb_images_are_taken(caffemodel, wrong):
-  contours = hed_detector(caffemodel, WIDTH)
+  contours = hed_detector(caffemodel)
   with pytest.raises(ValueError, match='HED takes RGB images'):
     contours(wrong)

@@ -3,6 +3,8 @@ import pytest
 from seg_models.image_reader import Entry
 from seg_models.oversegmentations import with_oversegmentations
 
+COMMAND = 'make_oversegmentation.py --images'
+
 
 def entry(folder, mask='segcls/a.png', third=None):
   return Entry(
@@ -32,7 +34,7 @@ def test_an_image_alone_is_enough_with_a_folder(tmp_path):
 
 @pytest.mark.parametrize('mask', [None, 'sbd/clsimg/a.png'])
 def test_nothing_to_replace_is_refused(tmp_path, mask):
-  with pytest.raises(ValueError, match='third column.*--oversegmentation_dir'):
+  with pytest.raises(ValueError, match='third column.*--oversegmentation_dir.*' + COMMAND):
     with_oversegmentations([entry(tmp_path, mask=mask)])
 
 
@@ -40,10 +42,18 @@ def test_the_label_file_itself_is_refused_whatever_it_is_called(tmp_path):
   put(tmp_path, 'segcls/a.png')
   (tmp_path / 'hed').symlink_to(tmp_path / 'segcls')
   for third in ('segcls/a.png', 'hed/a.png', 'hed/../segcls/a.png'):
-    with pytest.raises(ValueError, match='the label file itself'):
+    with pytest.raises(ValueError, match='the label file itself.*' + COMMAND):
       with_oversegmentations([entry(tmp_path, third=third)])
 
 
+def test_entries_have_none_where_none_is_needed_and_a_folder_then_is_an_error(tmp_path):
+  entries = with_oversegmentations([entry(tmp_path, third='column/a.png')], needed=False)
+  assert [each.oversegmentation for each in entries] == [None]
+  with pytest.raises(ValueError, match='--oversegmentation_dir own is given, but nothing makes'):
+    with_oversegmentations(entries, 'own', needed=False)
+
+
 def test_missing_files_are_listed(tmp_path):
-  with pytest.raises(FileNotFoundError, match='1 of 1 oversegmentations.*\n.*own/a.png'):
+  listed = '1 of 1 oversegmentations.*\n.*own/a.png\n.*'
+  with pytest.raises(FileNotFoundError, match=listed + COMMAND):
     with_oversegmentations([entry(tmp_path)], str(tmp_path / 'own'))

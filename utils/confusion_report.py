@@ -16,7 +16,7 @@ def table(matrix, classes):
     classes: names of its classes.
   """
   width = max(len(name) for name in (*classes, 'mean (present)'))
-  share = matrix.counts.sum(1) / max(matrix.counts.sum(), 1)
+  share = matrix.true_pixels() / max(matrix.true_pixels().sum(), 1)
   iou, accuracy = matrix.iou(), matrix.accuracy()
   yield f'{"":3} {"class":{width}} {"IoU":>7} {"accuracy":>9} {"of pixels":>10}'
   for index, name in enumerate(classes):
@@ -52,18 +52,25 @@ def as_dict(matrix, classes):
       'classes_present': int(matrix.present().sum()), 'ignore_label': matrix.ignore_label,
       'classes': [{
           'id': index, 'name': name, 'iou': ratio(iou[index]), 'accuracy': ratio(accuracy[index]),
-          'true_pixels': int(matrix.counts[index].sum()),
+          'true_pixels': int(matrix.true_pixels()[index]),
           'predicted_pixels': int(matrix.counts[:, index].sum())}
                   for index, name in enumerate(classes)],
       'confusion': matrix.counts.tolist()}
 
 
 def write_csv(path, matrix, classes):
-  """Writes the counts: a row for each true class, a column for each predicted one."""
+  """Writes the counts: a row for each true class, a column for each predicted one.
+
+  A last column, for the pixels that got no class, is there if there are such pixels.
+  """
+  columns, counts = [*classes], matrix.counts
+  if matrix.unassigned.any():
+    columns.append('no class')
+    counts = np.column_stack([counts, matrix.unassigned])
   with files.replacing(path, 'w') as file:
     writer = csv.writer(file, lineterminator='\n')
-    writer.writerow(['true \\ predicted', *classes])
-    for name, row in zip(classes, matrix.counts.tolist(), strict=True):
+    writer.writerow(['true \\ predicted', *columns])
+    for name, row in zip(classes, counts.tolist(), strict=True):
       writer.writerow([name, *row])
 
 
@@ -80,7 +87,7 @@ def picture(matrix, classes, cell=34):
   top = cell
   canvas = Image.new('RGB', (margin + cell * len(names) + 1, top + cell * len(names) + 1), 'white')
   draw = ImageDraw.Draw(canvas)
-  shares = matrix.counts / np.maximum(matrix.counts.sum(1, keepdims=True), 1)
+  shares = matrix.counts / np.maximum(matrix.true_pixels()[:, None], 1)
   for row, name in enumerate(names):
     y = top + row * cell
     draw.text((margin - 4, y + cell // 2), name, 'black', font, anchor='rm')

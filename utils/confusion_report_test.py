@@ -48,6 +48,19 @@ def test_csv_round_trip(tmp_path):
   np.testing.assert_array_equal([list(map(int, row[1:])) for row in rows[1:]], example().counts)
 
 
+def test_pixels_without_a_class_have_a_column_and_count_in_the_shares(tmp_path):
+  matrix = example()
+  matrix.unassigned[:] = [100, 0, 0]
+  confusion_report.write_csv(tmp_path / 'a.csv', matrix, CLASSES)
+  rows = list(csv.reader((tmp_path / 'a.csv').read_text().splitlines()))
+  assert rows[0][1:] == [*CLASSES, 'no class'] and rows[1][1:] == ['90', '10', '0', '100']
+  assert list(confusion_report.table(matrix, CLASSES))[1].split()[-2:] == ['45.00', '66.67']
+  assert confusion_report.as_dict(matrix, CLASSES)['classes'][0]['true_pixels'] == 200
+  drawn = confusion_report.picture(matrix, CLASSES).astype(int).sum(-1)
+  left = drawn.shape[1] - 1 - 3 * 34
+  assert drawn[34 + 4, left + 4] > drawn[34 + 34 + 4, left + 34 + 4]  # 45 % beside 70 %
+
+
 def test_picture_is_darker_where_more_pixels_are(tmp_path):
   confusion_report.write_picture(tmp_path / 'a.png', example(), CLASSES)
   drawn = images.read_image(tmp_path / 'a.png').astype(int).sum(-1)

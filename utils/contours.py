@@ -34,21 +34,23 @@ def gradient(image):
     float32 [height, width], 0..1; all 0 where the image has one colour.
   """
   lab = cv2.cvtColor(image.astype(np.float32) / 255, cv2.COLOR_RGB2Lab)
-  cues = {
-      'lightness': [_soft_bins(lab[..., 0], 0, 100)],
-      'colour': [_soft_bins(lab[..., 1], -60, 60), _soft_bins(lab[..., 2], -60, 60)],
-      'texture': [_texton_bins(lab[..., 0])],
-  }
   total, weights = 0.0, 0.0
-  for cue, comparisons in _CUES.items():
-    for bins in cues[cue]:
-      for radius, weight in comparisons:
-        total = total + weight * _half_disc_differences(bins, radius)
-        weights += weight
+  for cue, bins in _histograms(lab):
+    for radius, weight in _CUES[cue]:
+      total = total + weight * _half_disc_differences(bins, radius)
+      weights += weight
   return np.clip(_GAIN * total.max(0) / weights, 0, 1).astype(np.float32)
 
 
 DETECTORS = {'gradient': gradient}
+
+
+def _histograms(lab):
+  """Yields (cue, bins [bins, height, width]), one at a time: of large images they are large."""
+  yield 'lightness', _soft_bins(lab[..., 0], 0, 100)
+  yield 'colour', _soft_bins(lab[..., 1], -60, 60)
+  yield 'colour', _soft_bins(lab[..., 2], -60, 60)
+  yield 'texture', _texton_bins(lab[..., 0])
 
 
 def _soft_bins(channel, low, high):
@@ -117,7 +119,7 @@ def _half_disc_differences(bins, radius):
   kernels = [2 * window * np.clip(x * np.cos(angle) + y * np.sin(angle), -0.5, 0.5)
              for angle in np.arange(_ORIENTATIONS) * np.pi / _ORIENTATIONS]
   for each in bins:
-    if not each.any():
+    if each.min() == each.max():  # it differs nowhere
       continue
     both = cv2.filter2D(each, cv2.CV_32F, window, borderType=cv2.BORDER_REFLECT)
     for index, kernel in enumerate(kernels):

@@ -38,6 +38,23 @@ def test_a_change_of_texture_is_a_contour():
   assert found[:, 29:35].mean() > 1.5 * np.concatenate([found[:, 12:20], found[:, 44:52]]).mean()
 
 
+@pytest.mark.parametrize('shape', [(1, 1), (2, 2), (1, 300), (300, 1), (3, 5), (20, 900)])
+def test_images_of_any_shape_have_contours(shape):
+  image = np.random.default_rng(0).integers(0, 255, (*shape, 3)).astype(np.uint8)
+  found = contours.gradient(image)
+  assert found.shape == shape and found.dtype == np.float32
+  assert np.isfinite(found).all() and 0 <= found.min() and found.max() <= 1
+  assert found.any() == (max(shape) > 1)
+
+
+def test_gray_and_wide_images_have_contours_where_their_lightness_changes():
+  image = np.full((8, 600, 3), 90, np.uint8)
+  image[:, 400:] = 170
+  found = contours.gradient(image)
+  assert set(found.argmax(1)) <= {399, 400}
+  assert found[:, 398:402].min() > 0.2 and not found[:, :360].any() and not found[:, 440:].any()
+
+
 @pytest.mark.parametrize('shape', [(1, 1), (1, 9), (40, 30)])
 def test_one_colour_has_no_contours(shape):
   found = contours.gradient(np.full((*shape, 3), 77, np.uint8))

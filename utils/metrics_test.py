@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from utils.metrics import ConfusionMatrix
+from utils.metrics import NO_CLASS, ConfusionMatrix, mean_of_known
 
 
 def filled(truth, prediction, num_classes=3, ignore_label=255):
@@ -26,6 +26,19 @@ def test_false_positives_of_an_absent_class():
   matrix = filled([0, 0, 0, 0, 1], [0, 0, 2, 2, 1])
   np.testing.assert_allclose(matrix.iou(), [1 / 2, 1, 0])
   assert matrix.mean_iou() == pytest.approx(3 / 4)  # class 2 is not in the truth
+  assert matrix.mean_iou_occurring() == pytest.approx(1 / 2)
+  assert filled([0, 1], [0, 0]).mean_iou_occurring() == pytest.approx(1 / 4)  # class 2 nowhere
+
+
+def test_pixels_without_a_class_are_wrong():
+  matrix = filled([0, 0, 0, 1, 255], [0, NO_CLASS, 1, 1, NO_CLASS])
+  assert matrix.counts.tolist() == [[1, 1, 0], [0, 1, 0], [0, 0, 0]]
+  assert matrix.unassigned.tolist() == [1, 0, 0]
+  assert matrix.true_pixels().tolist() == [3, 1, 0]
+  np.testing.assert_allclose(matrix.iou(), [1 / 3, 1 / 2, np.nan])
+  np.testing.assert_allclose(matrix.accuracy(), [1 / 3, 1, np.nan])
+  assert matrix.pixel_accuracy() == pytest.approx(2 / 4)
+  assert filled([0], [NO_CLASS]).present().tolist() == [True, False, False]
 
 
 def test_naive_counts_and_independence_of_the_split():
@@ -57,13 +70,21 @@ def test_a_class_that_is_the_ignore_label_does_not_count():
 
 def test_nothing_counted_is_nan_without_warnings():
   matrix = filled([255], [0])
-  assert np.isnan([matrix.mean_iou(), matrix.mean_accuracy(), matrix.pixel_accuracy()]).all()
+  assert np.isnan([matrix.mean_iou(), matrix.mean_accuracy(), matrix.pixel_accuracy(),
+                   matrix.mean_iou_occurring()]).all()
   assert matrix.original_mean_iou() == 0
 
 
 @pytest.mark.parametrize('truth,prediction,message', [
     ([0, 3], [0, 0], r'truth holds labels \[3\].*3 classes'), ([0, 1], [255, 0], r'\[255\]'),
-    ([0], [-1], r'\[-1\]'), ([0], [0, 0], r'\(1,\).*\(2,\)')])
+    ([0], [-2], r'\[-2\]'), ([-1], [0], r'truth holds labels \[-1\]'),
+    ([0], [0, 0], r'\(1,\).*\(2,\)')])
 def test_labels_that_are_no_class_are_errors(truth, prediction, message):
   with pytest.raises(ValueError, match=message):
     filled(truth, prediction)
+
+
+def test_means_of_what_is_known():
+  values = np.array([[1, np.nan, np.nan], [2, 4, np.nan]])
+  np.testing.assert_array_equal(mean_of_known(values, axis=0), [1.5, 4, np.nan])
+  np.testing.assert_array_equal(mean_of_known(values, axis=1), [1, 3])

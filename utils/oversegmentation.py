@@ -142,7 +142,8 @@ def read_contours(path, image_path, size):
   path = pathlib.Path(path)
   if path.suffix == '.npy':
     try:
-      contours = np.load(path, allow_pickle=False)
+      with open(path, 'rb') as file:
+        contours = np.lib.format.read_array(file, allow_pickle=False)
     except (ValueError, EOFError) as error:
       raise ValueError(f'{path}: not an array of NumPy ({error}); make it again') from error
     if contours.dtype.kind != 'f':

@@ -1,5 +1,6 @@
 """Oversegmentations of many images: which are to be made, and making them on all cores."""
 
+import collections.abc
 import dataclasses
 import functools
 import io
@@ -8,19 +9,51 @@ import pathlib
 
 import scipy.io
 
-from utils import contours, files, images, oversegmentation
+from utils import files, images, oversegmentation
 from utils.background import map_processes
+from utils.contours import DETECTORS
 
 _ENDINGS = {'.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.ppm', '.webp'}
 
 
 @dataclasses.dataclass(frozen=True)
+class Contours:
+  """Where contours come from: a folder of maps, or a detector.
+
+  Attributes:
+    settings: dict of JSON values that tells these contours from others.
+    maps: folder of `<id>.npy` or `<id>.png`; None for a detector.
+    detector: function of an image, uint8 [height, width, 3], to float [height, width], 0..1.
+    parallel: the detector can be pickled, and works on one core: it is called in the processes that
+      share the images. Otherwise it is called in this process, one image at a time.
+  """
+  settings: dict
+  maps: str | None = None
+  detector: collections.abc.Callable | None = None
+  parallel: bool = True
+
+
+@dataclasses.dataclass(frozen=True)
 class Job:
-  """One image: its path, a contour map's path or a detector's name, and the files to write."""
+  """One image: its path, its contour map's (None: a detector's work), and the files to write."""
   image: str
-  contours: str
+  contours: str | None
   mask: str
   ucm: str | None
+
+
+def contours_of(name):
+  """`Contours` of a folder's path, or of a name in `utils.contours.DETECTORS`.
+
+  Raises:
+    FileNotFoundError: it is neither.
+  """
+  if name in DETECTORS:
+    return Contours({'contours': name}, detector=DETECTORS[name])
+  if not os.path.isdir(name):
+    raise FileNotFoundError(f'{name}: neither a folder nor a built-in detector '
+                            f'({", ".join(DETECTORS)}, hed) (--contours)')
+  return Contours({'contours': str(pathlib.Path(name).resolve())}, maps=name)
 
 
 def find_images(source, data_dir=''):
@@ -62,7 +95,7 @@ def parse_shard(text):
   return int(index), int(count)
 
 
-def plan(source, data_dir, contour_source, output, ucm_dir, shard, config):
+def plan(source, data_dir, contours, output, ucm_dir, shard, config):
   """What is to be done.
 
   The settings are kept in `<output>/oversegmentation.json`, so that a repeated call does not mix
@@ -70,7 +103,7 @@ def plan(source, data_dir, contour_source, output, ucm_dir, shard, config):
 
   Args:
     source, data_dir: of `find_images`.
-    contour_source: a folder, or a name in `contours.DETECTORS`.
+    contours: `Contours`.
     output, ucm_dir: folders to write to; `ucm_dir` may be None.
     shard: 'I/N'.
     config: `oversegmentation.OversegmentationConfig`.
@@ -85,18 +118,13 @@ def plan(source, data_dir, contour_source, output, ucm_dir, shard, config):
   """
   index, count = parse_shard(shard)
   paths = find_images(source, data_dir)[index::count]
-  detects = contour_source in contours.DETECTORS
-  if not detects and not os.path.isdir(contour_source):
-    raise FileNotFoundError(f'{contour_source}: neither a folder nor a built-in detector '
-                            f'({", ".join(contours.DETECTORS)}) (--contours)')
   inputs = {pathlib.Path(path).resolve().parent for path in paths}
-  inputs |= set() if detects else {pathlib.Path(contour_source).resolve()}
+  inputs |= {pathlib.Path(contours.maps).resolve()} if contours.maps else set()
   for folder in filter(None, (output, ucm_dir)):
     if pathlib.Path(folder).resolve() in inputs:
       raise ValueError(f'{folder}: holds the images or contours; name another folder for results')
   record = pathlib.Path(output) / 'oversegmentation.json'
-  made_with = {'contours': contour_source if detects else str(pathlib.Path(
-      contour_source).resolve()), **dataclasses.asdict(config)}
+  made_with = {**contours.settings, **dataclasses.asdict(config)}
   if record.exists() and files.read_json(record) != made_with:
     raise ValueError(f'{record}: the masks there were made otherwise ({files.read_json(record)}, '
                      f'not {made_with}): remove the folder or name another (--output)')
@@ -105,29 +133,32 @@ def plan(source, data_dir, contour_source, output, ucm_dir, shard, config):
   jobs, kept, missing = [], 0, []
   for path in paths:
     name = pathlib.Path(path).stem
-    job = Job(path, contour_source, str(pathlib.Path(output) / f'{name}.png'),
+    job = Job(path, None, str(pathlib.Path(output) / f'{name}.png'),
               str(pathlib.Path(ucm_dir) / f'{name}.mat') if ucm_dir else None)
     if all(os.path.exists(made) for made in filter(None, (job.mask, job.ucm))):
       kept += 1
       continue
-    if not detects:
-      found = oversegmentation.find_contours(contour_source, name)
-      if found is None:
-        missing.append((path, str(pathlib.Path(contour_source) / name)))
+    if contours.maps:
+      file = oversegmentation.find_contours(contours.maps, name)
+      if file is None:
+        missing.append((path, str(pathlib.Path(contours.maps) / name)))
         continue
-      job = dataclasses.replace(job, contours=str(found))
+      job = dataclasses.replace(job, contours=str(file))
     jobs.append(job)
   return jobs, kept, missing
 
 
-def make_one(job, config):
-  """Makes the files of one `Job`, the mask last; returns its number of regions."""
+def find_one(job, detector=None):
+  """The contours of a `Job`'s image, float [height, width], 0..1: read, or found by a detector."""
   image = images.read_image(job.image)
-  if job.contours in contours.DETECTORS:
-    found = contours.DETECTORS[job.contours](image)
-  else:
-    found = oversegmentation.read_contours(job.contours, job.image, image.shape[:2])
-  mask, ucm = oversegmentation.oversegment(found, config)
+  if job.contours is None:
+    return detector(image)
+  return oversegmentation.read_contours(job.contours, job.image, image.shape[:2])
+
+
+def make_one(job, strength, config):
+  """Makes the files of one `Job` from its contours, the mask last; returns how many regions."""
+  mask, ucm = oversegmentation.oversegment(strength, config)
   if job.ucm:
     buffer = io.BytesIO()
     scipy.io.savemat(buffer, {'ucm2': ucm.picture()}, do_compression=True)
@@ -137,19 +168,27 @@ def make_one(job, config):
   return int(mask.max()) + 1
 
 
-def make_all(jobs, config, workers=0):
+def make_all(jobs, contours, config, workers=0):
   """Makes all jobs in several processes, with a progress bar; one that fails stops no other.
+
+  A detector that is not `parallel` works on the next images meanwhile, in this process.
 
   Args:
     jobs: list of `Job`.
+    contours: the `Contours` that they were planned for.
     config: `oversegmentation.OversegmentationConfig`.
     workers: processes; 0 for one a core.
 
   Returns:
     The numbers of regions of the images made, and messages of those that failed.
   """
+  if contours.parallel:
+    work, items = functools.partial(_find_and_make, contours.detector, config), jobs
+  else:
+    work = functools.partial(_make, config)
+    items = ((job, *_attempt(find_one, job, contours.detector)) for job in jobs)
   regions, failures = [], []
-  for count, message in map_processes(functools.partial(_attempt, config=config), jobs, workers):
+  for count, message in map_processes(work, items, workers, len(jobs)):
     if message is None:
       regions.append(count)
     else:
@@ -157,11 +196,20 @@ def make_all(jobs, config, workers=0):
   return regions, failures
 
 
-def _attempt(job, config):
-  """(number of regions, None), or (None, message); nothing that an image does ends the batch."""
+def _find_and_make(detector, config, job):
+  return _make(config, (job, *_attempt(find_one, job, detector)))
+
+
+def _make(config, item):
+  job, strength, message = item
+  return (None, message) if message else _attempt(make_one, job, strength, config)
+
+
+def _attempt(function, job, *arguments):
+  """(result, None), or (None, message); nothing that an image does ends the batch."""
   try:
-    return make_one(job, config), None
+    return function(job, *arguments), None
   except Exception as error:
     text = str(error)
-    return None, text if job.image in text or job.contours in text else (
-        f'{job.image}: {type(error).__name__}: {text}')
+    known = job.image in text or (job.contours and job.contours in text)
+    return None, text if known else f'{job.image}: {type(error).__name__}: {text}'

@@ -1,10 +1,23 @@
+import dataclasses
+import os
+
 import numpy as np
 import pytest
 
-from utils import contours, files, images
+from utils import files, images
+from utils.contours import DETECTORS
 from utils.oversegmentation import OversegmentationConfig
 from utils.oversegmentation_benchmark import read_hierarchy
-from utils.oversegmentation_folder import find_images, make_one, parse_shard, plan
+from utils.oversegmentation_folder import (
+  Contours,
+  contours_of,
+  find_images,
+  find_one,
+  make_all,
+  make_one,
+  parse_shard,
+  plan,
+)
 
 CONFIG = OversegmentationConfig()
 
@@ -21,15 +34,16 @@ def folder(tmp_path):
 
 
 def planned(folder, shard='0/1', source='maps', config=CONFIG, output='out', ucm=None):
-  source = source if source in contours.DETECTORS else str(folder / source)
-  return plan(str(folder / 'images'), '', source, str(folder / output), ucm, shard, config)
+  contours = source if isinstance(source, Contours) else contours_of(
+      source if source in DETECTORS else str(folder / source))
+  return plan(str(folder / 'images'), '', contours, str(folder / output), ucm, shard, config)
 
 
 def test_what_is_there_is_kept_and_missing_maps_are_listed(folder):
   jobs, kept, missing = planned(folder, ucm=str(folder / 'ucm'))
   assert [job.image[-5:] for job in jobs] == ['a.png', 'b.png', 'c.png'] and kept == 0
   assert missing == [(str(folder / 'images/d.png'), str(folder / 'maps/d'))]
-  count = make_one(jobs[0], CONFIG)
+  count = make_one(jobs[0], find_one(jobs[0]), CONFIG)
   mask = images.read_mask(folder / 'out/a.png')
   assert mask.shape == (20, 30) and mask.max() + 1 == count <= 48
   hierarchy = read_hierarchy(folder / 'ucm/a.mat')
@@ -41,7 +55,36 @@ def test_what_is_there_is_kept_and_missing_maps_are_listed(folder):
 def test_a_detector_needs_no_maps(folder):
   jobs, _, missing = planned(folder, source='gradient')
   assert len(jobs) == 4 and not missing
-  assert 1 < make_one(jobs[3], CONFIG) <= 48
+  found = find_one(jobs[3], DETECTORS['gradient'])
+  np.testing.assert_array_equal(
+      found, DETECTORS['gradient'](images.read_image(folder / 'images/d.png')))
+  assert 1 < make_one(jobs[3], found, CONFIG) <= 48
+
+
+def test_a_detector_that_uses_all_cores_works_in_this_process(folder):
+  processes = []
+
+  def detector(image):  # which no other process could be given
+    processes.append(os.getpid())
+    if len(processes) == 2:
+      raise RuntimeError('no memory')
+    return np.linspace(0, 1, image[..., 0].size).reshape(image.shape[:2])
+  contours = Contours({'contours': 'own'}, detector=detector, parallel=False)
+  jobs, _, _ = planned(folder, source=contours)
+  regions, failures = make_all(jobs, contours, CONFIG, workers=1)
+  assert processes == [os.getpid()] * 4
+  assert len(regions) == 3
+  assert failures == [f'{folder / "images/b.png"}: RuntimeError: no memory']
+  assert sorted(path.name for path in (folder / 'out').glob('*.png')) == ['a.png', 'c.png', 'd.png']
+
+
+def test_contours_of_other_weights_are_not_mixed(folder):
+  contours = Contours({'contours': 'hed', 'weights': '01'}, detector=abs, parallel=False)
+  planned(folder, source=contours)
+  planned(folder, source=contours)
+  other = dataclasses.replace(contours, settings={'contours': 'hed', 'weights': '02'})
+  with pytest.raises(ValueError, match="made otherwise.*'weights': '01'.*not.*'weights': '02'"):
+    planned(folder, source=other)
 
 
 def test_shards_are_a_partition(folder):

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The table of README.md, "CamVid": SegSort and softmax, single- and multi-scale, two seeds each. Skips what is done.
+# The tables of README.md, "CamVid": SegSort and softmax, single- and multi-scale, and SegSort without labels with what
+# its backbone gives untrained; two seeds each. Skips what is done.
 # The results, small JSON files, go to snapshots/results/camvid, which is in the repository; with other settings
 # (NUM_STEPS=..., LEARNING_RATE=...) name another folder: RESULTS=/tmp/results.
 set -euo pipefail
@@ -25,6 +26,17 @@ for seed in ${SEEDS:-1 2}; do
       cp "$OUTPUT/$method/seed$seed/val_msc/metrics.json" "$name-multi.json"
     fi
   done
+done
+for seed in ${SEEDS:-1 2}; do
+  if [ ! -f "$RESULTS/segsort_unsup-seed$seed-single.json" ] || [ ! -f "$RESULTS/features-single.json" ]; then
+    SEED="$seed" BASELINES=1 bash "$here/train_segsort_unsup.sh"
+    cp "$OUTPUT/segsort_unsup/seed$seed/val/metrics.json" "$RESULTS/segsort_unsup-seed$seed-single.json"
+    cp "$OUTPUT/segsort_unsup/seed$seed/pseudo_classes/metrics.json" "$RESULTS/segsort_unsup-seed$seed-pseudo_classes.json"
+    for baseline in features untrained; do
+      cp "$OUTPUT/segsort_unsup/$baseline/val/metrics.json" "$RESULTS/$baseline-single.json"
+      cp "$OUTPUT/segsort_unsup/$baseline/pseudo_classes/metrics.json" "$RESULTS/$baseline-pseudo_classes.json"
+    done
+  fi
 done
 cd "$root"
 source bashscripts/environment.sh requirements.txt

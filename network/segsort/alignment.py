@@ -60,8 +60,7 @@ def align_segments(embedding, clusters, regions, smallest):
   """
   embedding = tf.stop_gradient(tf.cast(embedding, tf.float32))
   clusters, regions = tf.convert_to_tensor(clusters), tf.maximum(regions, -1)
-  batch, height, width = _dims(clusters)
-  dim = embedding.shape[-1]
+  batch, height, width, dim = _dims(embedding)
   pixels = batch * height * width
   pieces, num_pieces = _piece_ids(clusters, regions)
   static = isinstance(pixels, int)

@@ -6,6 +6,7 @@ The images of a list file:
 Whatever is in a folder, each file against the mask of the same name:
   python pyscripts/benchmark/benchmark_by_mIoU.py --pred_dir snapshots/voc12/results/val/gray/ \
     --gt_dir VOC2012/segcls/ --num_classes 21
+Also near true boundaries: --boundary. Clusters without names, matched to the classes: --hungarian.
 """
 
 import argparse
@@ -14,11 +15,15 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 
-from seg_models import evaluation  # noqa: E402
+from seg_models import evaluation, scoring  # noqa: E402
 from seg_models.datasets import dataset_for  # noqa: E402
 from utils import confusion_report, files  # noqa: E402
 from utils.command_line import run  # noqa: E402
-from utils.metrics import ConfusionMatrix  # noqa: E402
+
+
+def widths(text):
+  """Numbers from 'a,b,c'."""
+  return tuple(int(part) for part in text.split(','))
 
 
 def parse(arguments=None):
@@ -37,6 +42,14 @@ def parse(arguments=None):
                       "VOC's")
   parser.add_argument('--num_classes', type=int, help="default: 21, or the data set's")
   parser.add_argument('--ignore_label', type=int, help="default: 255, or the data set's")
+  parser.add_argument('--boundary', nargs='?', const=(1, 3, 5, 9), type=widths, metavar='WIDTHS',
+                      help='also mIoU in bands of so many pixels on each side of true boundaries '
+                      '(default: 1,3,5,9), and boundary F')
+  parser.add_argument('--hungarian', action='store_true', help='predictions are ids of clusters: '
+                      'match them to classes one to one, for the most right pixels')
+  parser.add_argument('--many_to_one', action='store_true',
+                      help='with --hungarian: each cluster to its most frequent class instead')
+  parser.add_argument('--num_clusters', type=int, help='with --hungarian; default: as found')
   parser.add_argument('--json', metavar='FILE', help='write all numbers')
   parser.add_argument('--confusion_csv', metavar='FILE', help='write the confusion matrix')
   parser.add_argument('--confusion_png', metavar='FILE', help='draw the confusion matrix')
@@ -59,30 +72,27 @@ def find_pairs(args, dataset):
 def main(arguments=None):
   """Scores, prints, writes what was asked for, and returns the exit status."""
   args = parse(arguments)
+  if not args.hungarian and (args.many_to_one or args.num_clusters is not None):
+    raise ValueError('--many_to_one and --num_clusters are about clusters: give --hungarian too')
   dataset = dataset_for(args.dataset, args.num_classes, args.ignore_label)
   pairs, unpredicted = find_pairs(args, dataset)
-  matrix = ConfusionMatrix(dataset.num_classes, dataset.ignore_label)
-  evaluation.evaluate(pairs, dataset, matrix)
-  if not matrix.counts.any():
-    raise ValueError(f'none of the {len(pairs)} masks has a pixel that counts: all are '
-                     f'{dataset.ignore_label}')
+  scores = scoring.score(
+      pairs, dataset, args.boundary, args.hungarian, args.many_to_one, args.num_clusters)
 
   print(f'{len(pairs)} images scored')
   if unpredicted:
     print(f'{len(unpredicted)} masks of {args.gt_dir} have no prediction and are not counted, '
           f'such as {unpredicted[0]}')
-  print('\n'.join(confusion_report.table(matrix, dataset.classes)))
+  print('\n'.join(scores.lines()))
 
   folder = args.output_dir and pathlib.Path(args.output_dir)
-  report = {
-      'images': len(pairs), 'masks_without_prediction': len(unpredicted),
-      **confusion_report.as_dict(matrix, dataset.classes)}
+  report = {'images': len(pairs), 'masks_without_prediction': len(unpredicted), **scores.as_dict()}
   for path in filter(None, (args.json, folder and folder / 'metrics.json')):
     files.write_json(path, report)
   for path in filter(None, (args.confusion_csv, folder and folder / 'confusion.csv')):
-    confusion_report.write_csv(path, matrix, dataset.classes)
+    confusion_report.write_csv(path, scores.matrix, dataset.classes)
   for path in filter(None, (args.confusion_png, folder and folder / 'confusion.png')):
-    confusion_report.write_picture(path, matrix, dataset.classes)
+    confusion_report.write_picture(path, scores.matrix, dataset.classes)
   return 0
 
 

@@ -46,13 +46,58 @@ def test_list_and_files(folders):
   assert images.read_image(out / 'confusion.png').ndim == 3
 
 
+def test_boundary_bands_and_f(folders, capsys):
+  """Truth 000/11x, prediction 001/010: the last of row 0 is sqrt(2) away from class 1."""
+  arguments = '--gt_dir', folders / 'gt', '--json', folders / 'a.json'
+  assert score(folders, *arguments, '--boundary') == 0
+  assert 'boundary F of classes' in capsys.readouterr().out
+  report = json.loads((folders / 'a.json').read_text())['boundary']
+  assert [band['width'] for band in report['bands']] == [1, 3, 5, 9]
+  assert [band['mean_iou'] for band in report['bands']] == pytest.approx([5 / 12] * 4)
+  assert 0 < report['f'] < 1
+  score(folders, *arguments, '--boundary', '2')
+  widths = json.loads((folders / 'a.json').read_text())['boundary']['bands']
+  assert [band['width'] for band in widths] == [2]
+
+
+def test_clusters_are_matched(folders, capsys):
+  """Clusters 9 and 4 stand for the classes of the prediction above."""
+  ids = np.array([[9, 9, 4], [9, 4, 300]], np.uint16)
+  images.write_png(folders / 'pred/x.png', ids)
+  out = folders / 'out'
+  arguments = '--gt_dir', folders / 'gt', '--hungarian', '--boundary', '--output_dir', out
+  assert score(folders, *arguments) == 0
+  report = json.loads((out / 'metrics.json').read_text())
+  assert {each['cluster']: each['name'] for each in report['hungarian']['matching']} == {
+      4: 'aeroplane', 9: 'background'}
+  assert report['mean_iou'] == pytest.approx(5 / 12) and report['boundary']['f'] > 0
+  assert re.search(r'aeroplane +4\n', capsys.readouterr().out)
+  assert (out / 'confusion.csv').read_text().splitlines()[1] == 'background,2,1,0'
+  ids[0, 0] = 7
+  images.write_png(folders / 'pred/x.png', ids)
+  score(folders, '--gt_dir', folders / 'gt', '--hungarian', '--many_to_one', '--output_dir', out)
+  report = json.loads((out / 'metrics.json').read_text())
+  assert report['hungarian']['many_to_one']
+  assert report['mean_iou'] == pytest.approx((3 / 5 + 0) / 2)  # 4 holds one pixel of both classes
+
+
 @pytest.mark.parametrize('arguments,error,message', [
+    (['--many_to_one'], ValueError, 'give --hungarian too'),
+    (['--num_clusters', '4'], ValueError, 'give --hungarian too'),
+    (['--gt_dir', 'gt', '--hungarian', '--num_clusters', '1'], FileNotFoundError, 'gt'),
     ([], ValueError, '--data_list.*--gt_dir'),
     (['--gt_dir', 'gt', '--ignore_label', '254'], FileNotFoundError, "'gt'"),
     (['--data_list', 'list.txt', '--dataset', 'camvid'], ValueError, '3 contradicts')])
 def test_faulty_command_lines(folders, arguments, error, message):
   with pytest.raises(error, match=message):
     score(folders, *arguments)
+
+
+@pytest.mark.parametrize('widths,message', [('a', 'invalid widths value'), ('', 'invalid widths')])
+def test_widths_are_numbers(folders, widths, message, capsys):
+  with pytest.raises(SystemExit):
+    score(folders, '--gt_dir', folders / 'gt', '--boundary', widths)
+  assert message in capsys.readouterr().err
 
 
 def test_masks_without_a_counted_pixel_are_an_error(folders):

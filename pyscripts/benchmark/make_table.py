@@ -1,9 +1,11 @@
-"""Prints a Markdown table of mIoU from the results of several runs.
+"""Prints a Markdown table from the results of several runs, files of benchmark_by_mIoU.py --json.
 
+The mIoU of a folder of METHOD-seedN-SCALES.json, SCALES single, multi or pseudo_classes; a row is a
+method and its scales, a column a seed, the last one their mean. METHOD-SCALES.json is of what has
+no seed, and has a mean only:
   python pyscripts/benchmark/make_table.py snapshots/results/camvid
-
-The folder holds files METHOD-seedN-SCALES.json as benchmark_by_mIoU.py --json writes them. A row is
-a method and its scales, a column a seed, the last one their mean.
+Scores near boundaries, of files made with --boundary; files of the same name are averaged:
+  python pyscripts/benchmark/make_table.py --boundary SegSort=a.json SegSort=b.json softmax=c.json
 """
 
 import argparse
@@ -14,9 +16,12 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 
+from utils import boundary_report  # noqa: E402
 from utils.command_line import run  # noqa: E402
 
-NAME = re.compile(r'(?P<method>.+)-seed(?P<seed>\d+)-(?P<scales>.+)\.json')
+SCALES = ('single', 'multi', 'pseudo_classes')
+NAME = re.compile(
+    rf'(?P<method>.+?)(-seed(?P<seed>\d+))?-(?P<scales>{"|".join(SCALES)})\.json')
 
 
 def table(directory):
@@ -30,10 +35,11 @@ def table(directory):
     match = NAME.fullmatch(path.name)
     if match:
       row = match['method'], match['scales']
-      results.setdefault(row, {})[int(match['seed'])] = json.loads(path.read_text())['mean_iou']
+      seed = match['seed'] and int(match['seed'])
+      results.setdefault(row, {})[seed] = json.loads(path.read_text())['mean_iou']
   if not results:
     raise ValueError(f'{directory}: no files METHOD-seedN-SCALES.json; make them with table.sh')
-  seeds = sorted({seed for values in results.values() for seed in values})
+  seeds = sorted({seed for values in results.values() for seed in values} - {None})
   yield '| method | scales | ' + ' | '.join(f'seed {seed}' for seed in seeds) + ' | mean |'
   yield '|---|---|' + '---|' * (len(seeds) + 1)
   for (method, scales), values in sorted(results.items(), key=_order):
@@ -43,18 +49,30 @@ def table(directory):
 
 
 def _order(item):
-  """Single-scale rows come first; within equal scales, methods by name."""
+  """Rows of equal scales stand together; within them, methods by name."""
   method, scales = item[0]
-  return scales != 'single', scales, method
+  return SCALES.index(scales), method
 
 
-def main():
-  """Prints the table of the folder that is named on the command line."""
+def named(text):
+  """('name', 'file') from 'name=file', where a file alone is its own name."""
+  name, equals, path = text.partition('=')
+  return (name, path) if equals else (pathlib.Path(text).stem, text)
+
+
+def main(arguments=None):
+  """Prints the table that the command line asks for."""
   parser = argparse.ArgumentParser(
       description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
       allow_abbrev=False)
-  parser.add_argument('directory', help='folder of METHOD-seedN-SCALES.json')
-  print('\n'.join(table(parser.parse_args().directory)))
+  parser.add_argument('directory', nargs='?', help='folder of METHOD-seedN-SCALES.json')
+  parser.add_argument('--boundary', nargs='+', type=named, metavar='NAME=FILE',
+                      help='instead of a folder: the rows of a table of scores near boundaries')
+  args = parser.parse_args(arguments)
+  if bool(args.directory) == bool(args.boundary):
+    parser.error('give either a folder or --boundary NAME=FILE ...')
+  lines = boundary_report.comparison(args.boundary) if args.boundary else table(args.directory)
+  print('\n'.join(lines))
   return 0
 
 

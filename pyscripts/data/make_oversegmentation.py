@@ -6,6 +6,9 @@ From contour maps that any detector has written, `<id>.png` or `<id>.npy`, one f
 With the built-in detector, which needs no weights, over four machines (this is the first):
   python pyscripts/data/make_oversegmentation.py --images VOC2012/JPEGImages --contours gradient \
     --output VOC2012/oversegmentation --shard 0/4
+With HED, whose published weights are linked from https://github.com/s9xie/hed:
+  python pyscripts/data/make_oversegmentation.py --images VOC2012/JPEGImages --contours hed \
+    --weights hed_pretrained_bsds.caffemodel --output VOC2012/oversegmentation
 """
 
 import argparse
@@ -14,11 +17,16 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 
+from seg_models.hed_contours import SOURCE, hed_detector  # noqa: E402
 from utils.command_line import run  # noqa: E402
 from utils.contours import DETECTORS  # noqa: E402
 from utils.oriented_watershed import require_higra  # noqa: E402
 from utils.oversegmentation import OversegmentationConfig  # noqa: E402
-from utils.oversegmentation_folder import make_all, plan  # noqa: E402
+from utils.oversegmentation_folder import Contours, contours_of, make_all, plan  # noqa: E402
+from utils.resuming import fingerprint  # noqa: E402
+
+# Messages of a kind; a wrong folder gives one for each image.
+_SHOWN = 100
 
 
 def parse(arguments=None):
@@ -30,8 +38,9 @@ def parse(arguments=None):
   parser.add_argument('--images', required=True, metavar='DIR|LIST',
                       help='folder of images, or list file whose first column names them')
   parser.add_argument('--data_dir', default='', help='folder that paths of a list are relative to')
-  parser.add_argument('--contours', required=True, metavar='|'.join(['DIR', *DETECTORS]),
-                      help='folder of contour maps, or a built-in detector')
+  parser.add_argument('--contours', required=True, metavar='|'.join(['DIR', *DETECTORS, 'hed']),
+                      help='folder of contour maps, or a detector')
+  parser.add_argument('--weights', metavar='FILE', help='of HED: its caffemodel, or an npz')
   parser.add_argument('--output', required=True, metavar='DIR', help='folder of the masks')
   parser.add_argument('--save_ucm', metavar='DIR',
                       help="write the hierarchies too: <id>.mat with `ucm2`, as BSDS's tools")
@@ -52,27 +61,48 @@ def parse(arguments=None):
   return parser.parse_args(arguments)
 
 
+def find_contours(name, weights):
+  """The `Contours` that --contours and --weights mean; loads a network's weights."""
+  if (name == 'hed') == (weights is None):
+    raise ValueError(f'--contours hed needs --weights FILE. {SOURCE}' if name == 'hed' else
+                     f'--weights {weights}: only --contours hed has any; {name} has none')
+  if name != 'hed':
+    return contours_of(name)
+  detector = hed_detector(weights)
+  # TensorFlow uses all cores itself, and takes its memory once.
+  return Contours({'contours': name, 'weights': fingerprint(weights)}, detector=detector,
+                  parallel=False)
+
+
 def main(arguments=None):
   """Makes the masks, reports what failed, and returns the exit status: 1 where anything did."""
   args = parse(arguments)
   config = OversegmentationConfig(
       args.threshold, args.max_regions, args.min_area, args.smoothing, args.bits)
   require_higra()
+  contours = find_contours(args.contours, args.weights)
   jobs, kept, missing = plan(
-      args.images, args.data_dir, args.contours, args.output, args.save_ucm, args.shard, config)
-  regions, failures = make_all(jobs, config, args.workers)
+      args.images, args.data_dir, contours, args.output, args.save_ucm, args.shard, config)
+  regions, failures = make_all(jobs, contours, config, args.workers)
   print(f'{args.output}: {len(regions)} masks written, {kept} there already')
   if regions:
     print(f'regions an image: {min(regions)} to {max(regions)}, '
           f'{sum(regions) / len(regions):.1f} on average')
-  for image, path in missing:
-    print(f'no contour map of {image}: neither {path}.npy nor {path}.png', file=sys.stderr)
-  for message in failures:
-    print(f'failed: {message}', file=sys.stderr)
+  report('no contour map of', [f'{image}: neither {path}.npy nor {path}.png'
+                               for image, path in missing])
+  report('failed:', failures)
   if missing or failures:
     print(f'{len(missing)} contour maps are missing, {len(failures)} images failed; mend them and '
           'repeat the command', file=sys.stderr)
   return int(bool(missing or failures))
+
+
+def report(title, messages):
+  """Prints the first messages to standard error, and how many more there are."""
+  for message in messages[:_SHOWN]:
+    print(f'{title} {message}', file=sys.stderr)
+  if len(messages) > _SHOWN:
+    print(f'{title} {len(messages) - _SHOWN} more', file=sys.stderr)
 
 
 if __name__ == '__main__':
