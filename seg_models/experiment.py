@@ -126,7 +126,7 @@ def _settings(configs, method_name, replicas, entries):
   return settings
 
 
-def _claim_folder(run, settings):
+def _claim_folder(run, settings, defaults):
   """Decides between a new run and one to be resumed, before anything long; claims the folder.
 
   Called under the folder's lock: what another process has written is not to be replaced. A run may
@@ -145,7 +145,8 @@ def _claim_folder(run, settings):
   if newest is None:
     # A run that died before its first checkpoint left nothing that is worth guarding.
     (pathlib.Path(run.snapshot_dir) / 'config.json').unlink(missing_ok=True)
-  run_folder.claim(run.snapshot_dir, settings, ignore=(*_FREE_FIELDS, 'replicas'))
+  run_folder.claim(
+      run.snapshot_dir, settings, ignore=(*_FREE_FIELDS, 'replicas'), defaults=defaults)
   return newest
 
 
@@ -189,11 +190,14 @@ def _train(method_class, dataset, entries, cluster, replicas, data, network, aug
            run, method_config):
   """`train` once flags and lists are checked, and no other process can be in the run's folder."""
   method_name, total = method_class.name, cluster.count * replicas
-  settings = _settings(
-      (data, network, augmentation, loop, method_config), method_name, total, entries)
+  configs = data, network, augmentation, loop, method_config
+  settings = _settings(configs, method_name, total, entries)
 
   def begin():
-    newest = _claim_folder(run, settings)
+    defaults = {}
+    for config in configs:
+      defaults.update(dataclasses.asdict(type(config)()))
+    newest = _claim_folder(run, settings, defaults)
     model_config = _model_config(
         network, method_class.output_dim(dataset.num_classes, network.embedding_dim), newest)
     return {'newest': newest and str(newest), 'model': dataclasses.asdict(model_config)}

@@ -153,15 +153,17 @@ class BankFolder:
       if not self.is_complete:
         raise
       bank = banks.load_bank(self.folder)  # another process joined them just now
-    else:
-      if not any(len(part) for part in parts):
-        raise ValueError(f'none of the {len(parts)} images has a labelled pixel: are these the '
-                         'masks of this data set, and is --ignore_label right?')
-      bank = banks.join_banks(parts)
-      banks.save_bank(bank, self.folder)
-      self._tidy_up()
-    known = set(bank.image)
-    return bank, [name for name in map(self.name_of, self.entries) if name not in known]
+      known = set(bank.image)
+      return bank, [name for name in map(self.name_of, self.entries) if name not in known]
+    without = [self.name_of(entry) for entry, part in zip(self.entries, parts, strict=True)
+               if not len(part)]
+    if len(without) == len(parts):
+      raise ValueError(f'none of the {len(parts)} images has a labelled pixel: are these the masks '
+                       'of this data set, and is --ignore_label right?')
+    bank = banks.join_banks(parts)
+    banks.save_bank(bank, self.folder)
+    self._tidy_up()
+    return bank, without
 
   def _tidy_up(self):
     shutil.rmtree(self._parts, ignore_errors=True)  # of which another process may do the same
