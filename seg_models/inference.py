@@ -22,6 +22,7 @@ from seg_models.inference_setup import (
   segment_settings,
 )
 from seg_models.multi_scale import SCALES
+from seg_models.on_devices import on_devices
 from seg_models.prediction import (
   VOTES,
   MultiScalePredictor,
@@ -30,7 +31,6 @@ from seg_models.prediction import (
   check_bank,
   neighbours_of,
 )
-from seg_models.on_devices import on_devices
 from seg_models.prediction_folder import PredictionFolder
 from utils import colors, resuming
 from utils.configuration import add_arguments, from_arguments, option

@@ -181,8 +181,8 @@ def _write_segments(folder, network, network_config, segments, output):
       found = segmenter(embedding, regions=regions)
       for values in zip(done, pictures, embedding, found, strict=True):
         folder.write(*values, basis)
-  print(f'{len(folder.mine)} images in {output.save_dir}: segments/ (ids), outlines/ (their borders), '
-        'pca/ (the embedding as colours, the same for all images), parts/ (prototypes)')
+  print(f'{len(folder.mine)} images in {output.save_dir}: segments/ (ids), outlines/ (their '
+        'borders), pca/ (the embedding as colours, the same for all images), parts/ (prototypes)')
 
 
 def _basis(embedder, entries, dataset):

@@ -145,7 +145,8 @@ class TrainStep:
         # All at once: a message between hosts costs more by its number than by its bytes. Nothing
         # flows back, which spares TensorFlow a search through the graphs of all replicas.
         gradients, metrics = tf.distribute.get_replica_context().all_reduce(
-            tf.distribute.ReduceOp.SUM, tf.nest.map_structure(tf.stop_gradient, (gradients, metrics)))
+            tf.distribute.ReduceOp.SUM,
+            tf.nest.map_structure(tf.stop_gradient, (gradients, metrics)))
       gradients = [gradient / scale for gradient in gradients]
       return dict(zip(self.trainable, gradients, strict=True)), metrics, output.state
 

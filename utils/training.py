@@ -238,8 +238,8 @@ class Trainer:
       share = '' if self.workers.cluster.count == 1 else " (this worker's share)"
       raise NonFiniteError(
           f'step {step}: {" and ".join(wrong)} not finite. Images of the batch{share}: {images}. '
-          f'The newest checkpoint is {self._saved or "none yet"}. Lower --learning_rate, or look at '
-          'the images and masks.')
+          f'The newest checkpoint is {self._saved or "none yet"}. Lower --learning_rate, or look '
+          'at the images and masks.')
 
 
 def usable_replicas(num_gpu, batch_size):

@@ -82,7 +82,7 @@ class Workers:
     cluster: `Cluster`.
   """
 
-  def __init__(self, strategy, cluster=Cluster()):  # noqa: B008: it is frozen
+  def __init__(self, strategy, cluster=Cluster()):  # noqa: B008
     self.strategy = strategy
     self.cluster = cluster
 

@@ -15,10 +15,12 @@ from PIL import Image
 from utils import checkpoints
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-STEPS, EVERY = 60, 10
+STEPS, EVERY = 40, 5
+# A small rate: clusters are discrete, and a large one lets rounding grow from step to step. What is
+# compared is then in the momenta, the moving statistics and the memory.
 FLAGS = ['--model', 'fcn_resnet50', '--width', '0.125', '--blocks', '1,1,1,1',
          '--embedding_dim', '8', '--num_classes', '2', '--batch_size', '2', '--input_size', '32,32',
-         '--learning_rate', '1e-4', '--random_mirror', '--random_crop', '--num_clusters', '2',
+         '--learning_rate', '1e-6', '--random_mirror', '--random_crop', '--num_clusters', '2',
          '--pictures_every', '0', '--num_steps', str(STEPS), '--save_pred_every', str(EVERY)]
 
 
@@ -99,7 +101,10 @@ def test_a_killed_worker_comes_back_and_all_ends_as_in_one_process(data, tmp_pat
   expected, found = (arrays(tmp_path / name / f'model.ckpt-{STEPS - 1}')
                      for name in ('alone', 'run'))
   assert expected.keys() == found.keys()
+  largest = max(np.abs(value).max() for name, value in expected.items() if '/Momentum' in name)
   for name in expected:
-    scale = np.abs(expected[name]).max(initial=0)
+    # Relative to the array's own scale; gradients that vanish but for rounding to the largest.
+    scale = max(np.abs(expected[name]).max(initial=0),
+                1e-3 * largest if '/Momentum' in name else 0)
     np.testing.assert_allclose(found[name], expected[name], atol=1e-3 * scale, err_msg=name)
   assert not (tmp_path / 'other').exists()  # the chief alone writes
