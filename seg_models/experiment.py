@@ -1,10 +1,12 @@
 """A training run put together: data, network, method and loop, from frozen configurations."""
 
+import contextlib
 import dataclasses
 import hashlib
 import pathlib
 
 import numpy as np
+import tensorflow as tf
 
 from seg_models.datasets import dataset_for
 from seg_models.image_reader import AugmentationConfig, read_list, training_batches
@@ -14,8 +16,11 @@ from seg_models.models.restoring import config_for, restore_model
 from seg_models.oversegmentations import with_oversegmentations
 from seg_models.pictures import batch_pictures
 from utils import checkpoints, run_folder, training
-from utils.configuration import add_arguments, from_arguments, option
+from utils import workers as several
+from utils.cluster import TASK_HELP, WORKERS_HELP, find_cluster
+from utils.configuration import add_arguments, from_arguments, from_dict, option
 from utils.float32 import exact_float32
+from utils.rendezvous import meet
 from utils.train_step import TrainStep
 
 
@@ -61,9 +66,18 @@ class RunConfig:
   snapshot_dir: str = option('', 'folder of the run: checkpoints, config.json, metrics, events')
   resume: bool | None = option(
       None, 'go on in snapshot_dir; default: if it holds checkpoints')
-  num_gpu: int = option(1, 'replicas, each on a GPU of its own; as many as divide --batch_size')
+  num_gpu: int = option(
+      1, 'replicas on this machine, each on a GPU of its own; as many as divide --batch_size')
+  workers: str = option('', f'{WORKERS_HELP}. Each runs this command and reads its share of every '
+                        'batch; the chief keeps --snapshot_dir, the others need none of it')
+  task: int | None = option(None, TASK_HELP)
+  worker_timeout: int = option(
+      600, 'seconds until workers who do not come, or do nothing any more, are given up')
 
 
+# What a resumed run may change, and workers need not have in common.
+_FREE_FIELDS = (*training.FREE_FIELDS, 'cache', 'data_dir', 'data_list', 'oversegmentation_dir',
+                'restore_from')
 CONFIGS = (DataConfig, NetworkConfig, AugmentationConfig, training.TrainingConfig, RunConfig)
 
 
@@ -113,11 +127,21 @@ def _model_config(network, output_dim, newest=None, fields=None):
   return dataclasses.replace(config, batch_norm_decay=decay, head_batch_norm_decay=decay)
 
 
-def _claim_folder(run, data, network, augmentation, loop, method_config, method_name, replicas,
-                  entries):
+def _settings(configs, method_name, replicas, entries):
+  """Dict of JSON values that says which run this is."""
+  settings = {'method': method_name, 'replicas': replicas}
+  for part in configs:
+    settings.update(dataclasses.asdict(part))
+  # Files may move between two starts; what they are may not change.
+  settings['images'] = hashlib.sha256('\n'.join(entry.id for entry in entries).encode()).hexdigest()
+  return settings
+
+
+def _claim_folder(run, settings, defaults):
   """Decides between a new run and one to be resumed, before anything long; claims the folder.
 
-  Called under the folder's lock: what another process has written is not to be replaced.
+  Called under the folder's lock: what another process has written is not to be replaced. A run may
+  go on with another number of replicas, which compute the same.
 
   Returns:
     The prefix of the newest checkpoint, None for a new run.
@@ -132,18 +156,8 @@ def _claim_folder(run, data, network, augmentation, loop, method_config, method_
   if newest is None:
     # A run that died before its first checkpoint left nothing that is worth guarding.
     (pathlib.Path(run.snapshot_dir) / 'config.json').unlink(missing_ok=True)
-  config = {'method': method_name, 'replicas': replicas}
-  defaults = {}
-  for part in (data, network, augmentation, loop, method_config):
-    config.update(dataclasses.asdict(part))
-    defaults.update(dataclasses.asdict(type(part)()))
-  # Files may move between two starts; what they are may not change.
-  config['images'] = hashlib.sha256('\n'.join(entry.id for entry in entries).encode()).hexdigest()
   run_folder.claim(
-      run.snapshot_dir, config,
-      ignore=(*training.FREE_FIELDS, 'cache', 'data_dir', 'data_list', 'oversegmentation_dir',
-              'restore_from'),
-      defaults=defaults)
+      run.snapshot_dir, settings, ignore=(*_FREE_FIELDS, 'replicas'), defaults=defaults)
   return newest
 
 
@@ -151,14 +165,21 @@ def train(method_name, data, network, augmentation, loop, run, method_config):
   """Trains one of `METHODS` as configured.
 
   Returns:
-    0 when the last step is done, 130 when Ctrl-C or SIGTERM stopped the run after saving it.
+    0 when the last step is done, 130 when Ctrl-C or SIGTERM, here or on another worker, stopped the
+    run after saving it.
 
   Raises:
     ValueError, FileNotFoundError: something is wrong with flags, lists, images' paths or the
       checkpoint; before any training.
+    TimeoutError: other workers did not come.
+    utils.workers.WorkerLost: another worker died; says how to go on.
     utils.training.NonFiniteError: the loss or a gradient became infinite or NaN.
   """
-  replicas = training.usable_replicas(run.num_gpu, loop.batch_size)
+  cluster = find_cluster(run.workers, run.task)
+  if cluster.count > 1:
+    replicas = several.local_replicas(cluster, run.num_gpu, loop.batch_size)
+  else:
+    replicas = training.usable_replicas(run.num_gpu, loop.batch_size)
   training.use_devices(replicas)
   exact_float32()
   dataset = dataset_for(data.dataset, data.num_classes, data.ignore_label)
@@ -172,35 +193,52 @@ def train(method_name, data, network, augmentation, loop, run, method_config):
       entries, data.oversegmentation_dir, method_class.needs_oversegmentation(method_config))
   if not run.snapshot_dir:
     raise ValueError('--snapshot_dir is missing: name the folder for checkpoints and logs')
-  with run_folder.lock(run.snapshot_dir):
-    return _train(method_class, dataset, entries, replicas, data, network, augmentation, loop, run,
-                  method_config)
+  lock = run_folder.lock(run.snapshot_dir) if cluster.is_chief else contextlib.nullcontext()
+  with lock:
+    return _train(method_class, dataset, entries, cluster, replicas, data, network, augmentation,
+                  loop, run, method_config)
 
 
-def _train(method_class, dataset, entries, replicas, data, network, augmentation, loop, run,
-           method_config):
+def _train(method_class, dataset, entries, cluster, replicas, data, network, augmentation, loop,
+           run, method_config):
   """`train` once flags and lists are checked, and no other process can be in the run's folder."""
-  method_name = method_class.name
-  newest = _claim_folder(
-      run, data, network, augmentation, loop, method_config, method_name, replicas, entries)
-  fields, outputs = method_class.network(method_config)
-  model_config = _model_config(
-      network, method_class.output_dim(dataset.num_classes, network.embedding_dim), newest, fields)
+  method_name, total = method_class.name, cluster.count * replicas
+  configs = data, network, augmentation, loop, method_config
+  settings = _settings(configs, method_name, total, entries)
 
-  strategy = training.make_strategy(replicas)
-  with strategy.scope():
-    model = build_model(
-        model_config, outputs=outputs, synchronized=replicas > 1,
-        use_global_status=network.use_global_status, precision=loop.precision, seed=loop.seed)
-  variables = variable_names(model)
-  if network.restore_from and newest is None:
+  fields, outputs = method_class.network(method_config)
+
+  def begin():
+    defaults = {}
+    for config in configs:
+      defaults.update(dataclasses.asdict(type(config)()))
+    newest = _claim_folder(run, settings, defaults)
+    model_config = _model_config(
+        network, method_class.output_dim(dataset.num_classes, network.embedding_dim), newest,
+        fields)
+    return {'newest': newest and str(newest), 'model': dataclasses.asdict(model_config)}
+
+  same = {name: value for name, value in settings.items() if name not in _FREE_FIELDS}
+  known = meet(cluster, {**same, 'tensorflow': tf.__version__}, begin, run.worker_timeout)
+  newest, model_config = known['newest'], from_dict(ModelConfig, known['model'])
+
+  strategy = (training.make_strategy(replicas) if cluster.count == 1 else
+              several.make_strategy(cluster, replicas, run.worker_timeout))
+  workers = several.Workers(strategy, cluster)
+  with workers.watched(lambda: 'Start the same command on every worker again'):
+    with strategy.scope():
+      model = build_model(
+          model_config, outputs=outputs, synchronized=total > 1,
+          use_global_status=network.use_global_status, precision=loop.precision, seed=loop.seed)
+    variables = variable_names(model)
+    method = method_class(model, dataset, method_config, loop.batch_size, loop.seed)
+    train_step = TrainStep(
+        method, variables, loop, strategy,
+        {name: 10.0 if is_head(name) else 1.0 for name in variables})
+  if network.restore_from and newest is None and cluster.is_chief:
     report = restore_model(
         model, network.restore_from, restore_head=not network.not_restore_classifier)
     print(report.summary())
-  method = method_class(model, dataset, method_config, loop.batch_size, loop.seed)
-  train_step = TrainStep(
-      method, variables, loop, strategy,
-      {name: 10.0 if is_head(name) else 1.0 for name in variables})
 
   def describe(batch):
     return [entries[index].image for index in np.asarray(batch['index'])]
@@ -212,7 +250,8 @@ def _train(method_class, dataset, entries, replicas, data, network, augmentation
           'method_config': dataclasses.asdict(method_config),
           'dataset': {'name': data.dataset, 'num_classes': dataset.num_classes,
                       'ignore_label': dataset.ignore_label}},
-      describe=describe, pictures=lambda batch: batch_pictures(method, batch, dataset))
+      describe=describe, pictures=lambda batch: batch_pictures(method, batch, dataset),
+      workers=workers)
   first_step = trainer.resume()
   if first_step >= loop.num_steps:
     print(f'{newest} is the last step already: nothing to do.')
@@ -228,14 +267,16 @@ def _train(method_class, dataset, entries, replicas, data, network, augmentation
 
   def make_batches(first):
     return training_batches(
-        entries, dataset, augmentation, loop.batch_size, loop.seed, first, cache=data.cache,
+        entries, dataset, augmentation, loop.batch_size, loop.seed, first,
+        share=(cluster.index, cluster.count), cache=data.cache,
         need_mask=method_class.needs_mask,
         max_regions=method_config.max_regions if with_regions else None)
 
-  folder = run_folder.RunFolder(run.snapshot_dir, first_step)
+  folder = run_folder.RunFolder(run.snapshot_dir, first_step) if cluster.is_chief else None
   saved, signal = trainer.run(make_batches, folder, first_step)
   if signal:
-    print(f'{signal}: stopped after saving {saved}; the same command goes on from there.')
+    after = f'after saving {saved}' if saved else 'before the first step was done'
+    print(f'{signal}: stopped {after}; the same command goes on from there.')
     return 130
   print(f'Done: {saved}')
   return 0

@@ -132,14 +132,18 @@ def predict_label_free(data, network_config, output, segments, retrieval, scales
         {**settings, **_grouping(label_free, given, entries), **palette_settings}, palette,
         overwrite=output.overwrite)
   folder = SegmentFolder(
-      output.save_dir, entries, data.data_dir, settings, output.overwrite)
-  if not folder.missing() and (labels is None or _has_all(labels, output)):
+      output.save_dir, entries, data.data_dir, settings, output.overwrite, output.share)
+  if not folder.left() and (labels is None or _has_all(labels, output)):
     folder.finish()
     if labels is not None:
       labels.finish()
     print(f'{output.save_dir} holds all results of {len(entries)} images: nothing to do.')
     return 0
   _write_segments(folder, network, network_config, segments, output)
+  if folder.left():
+    print(inference.left_message(folder, output))
+    return 0
+  folder.finish()
   if labels is not None:
     _write_pseudo_classes(folder, labels, label_free, given, network, output, palette)
   return 0
@@ -173,14 +177,14 @@ def _write_segments(folder, network, network_config, segments, output):
     segmenter = segments.segmenter()
     basis = folder.basis(lambda: _basis(embedder, entries, network.dataset))
     for done, pictures, _, regions in inference.batches(
-        missing, len(entries), network.dataset, False, segments.regions_read, output.batch_size):
+        missing, len(folder.mine), network.dataset, False, segments.regions_read,
+        output.batch_size):
       embedding = embedder(centre(pictures), [entry.image for entry in done])
       found = segmenter(embedding, regions=regions)
       for values in zip(done, pictures, embedding, found, strict=True):
         folder.write(*values, basis)
-  folder.finish()
-  print(f'{len(entries)} images in {output.save_dir}: segments/ (ids), outlines/ (their borders), '
-        'pca/ (the embedding as colours, the same for all images), parts/ (prototypes)')
+  print(f'{len(folder.mine)} images in {output.save_dir}: segments/ (ids), outlines/ (their '
+        'borders), pca/ (the embedding as colours, the same for all images), parts/ (prototypes)')
 
 
 def _basis(embedder, entries, dataset):

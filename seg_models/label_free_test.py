@@ -73,6 +73,15 @@ def test_segments_and_pictures_of_every_image(data, grouped, tmp_path, capsys):
   assert contents(tmp_path).items() <= contents(grouped).items()
 
 
+@pytest.mark.slow
+def test_shares_meet_in_the_same_groups(data, grouped, tmp_path, capsys):
+  assert run(data, tmp_path, cluster_classes=4, shard='1/2') == 0
+  assert 'part 1 of 2 (2 images) is done; 3 images are left' in capsys.readouterr().out
+  assert not (tmp_path / 'gray').exists()
+  assert run(data, tmp_path, cluster_classes=4, shard='0/2') == 0
+  assert contents(tmp_path) == contents(grouped)
+
+
 def test_colours_cover_the_data_set(grouped):
   """One basis: the colours of all images together are centred on gray, those of each are not."""
   pictures = [read_image(grouped / f'pca/{name}.png').reshape(-1, 3).astype(float)

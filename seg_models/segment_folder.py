@@ -57,27 +57,32 @@ class SegmentFolder:
     data_dir: folder that the images' names in the parts are relative to.
     settings: dict of JSON values, everything that segments and prototypes depend on.
     overwrite: whether all that is there is removed first, pseudo-classes too.
+    share: (i, n) where n processes fill the folder together and this one does every n-th image from
+      the i-th on.
 
   Raises:
     ValueError: the folder holds the unfinished results of other settings, or files of which nothing
       is known; see `utils.resuming.claim`.
   """
 
-  def __init__(self, save_dir, entries, data_dir, settings, overwrite=False):
+  def __init__(self, save_dir, entries, data_dir, settings, overwrite=False, share=(0, 1)):
     self._folder = pathlib.Path(save_dir)
     self.entries = entries
+    self.mine = entries[share[0]::share[1]]
     self._data_dir = data_dir
     self._basis = self._folder / 'color_basis.npz'
     self._record = self._folder / 'segments.json'
-    outputs = {path: path.stem for pattern in (
-        'segments/*.png', 'pca/*.png', 'outlines/*.png', 'parts/*.npz')
-        for path in self._folder.glob(pattern)}
-    if self._basis.exists():
-      outputs[self._basis] = ''  # of no one image: any basis serves as long as all have the same
-    # Pseudo-classes are made of all segments: where these are made anew, the old ones go with them.
-    outputs.update({path: None for pattern in ('gray/*.png', 'color/*.png', 'clusters.*')
-                    for path in self._folder.glob(pattern)})
-    resuming.claim(self._record, settings, sources_of(entries), outputs, overwrite)
+    sources = sources_of(self.mine)
+    with resuming.held(self._record):
+      outputs = {path: path.stem for pattern in (
+          'segments/*.png', 'pca/*.png', 'outlines/*.png', 'parts/*.npz')
+          for path in self._folder.glob(pattern)}
+      if self._basis.exists():
+        outputs[self._basis] = ''  # of no one image: any basis serves as long as all have the same
+      # Pseudo-classes are made of all segments: where these are made anew, the old ones go too.
+      outputs.update({path: None for pattern in ('gray/*.png', 'color/*.png', 'clusters.*')
+                      for path in self._folder.glob(pattern)})
+      resuming.claim(self._record, settings, sources, outputs, overwrite)
 
   def _paths(self, entry):
     return [self._folder / 'segments' / f'{entry.id}.png', self._folder / 'pca' / f'{entry.id}.png',
@@ -87,16 +92,24 @@ class SegmentFolder:
     return self._folder / 'parts' / f'{entry.id}.npz'
 
   def missing(self):
-    """The entries of which not all files are there."""
-    return [entry for entry in self.entries
-            if not all(path.exists() for path in self._paths(entry))]
+    """The entries of this process's share of which not all files are there."""
+    return self._unfinished(self.mine)
+
+  def left(self):
+    """The entries of the whole list of which not all files are there."""
+    return self._unfinished(self.entries)
+
+  def _unfinished(self, entries):
+    return [entry for entry in entries if not all(path.exists() for path in self._paths(entry))]
 
   def basis(self, make):
     """The `ColorBasis` of the folder's pictures; `make()`, called once, gives it to a new one."""
     if not self._basis.exists():
       basis = make()
-      with files.replacing(self._basis) as file:
-        np.savez(file, mean=np.asarray(basis.mean), axes=np.asarray(basis.axes))
+      with resuming.held(self._record):
+        if not self._basis.exists():  # another process may have been faster
+          with files.replacing(self._basis) as file:
+            np.savez(file, mean=np.asarray(basis.mean), axes=np.asarray(basis.axes))
     try:
       with open(self._basis, 'rb') as file, np.load(file, allow_pickle=False) as stored:
         return ColorBasis(stored['mean'], stored['axes'])

@@ -129,7 +129,7 @@ def test_overwriting_removes_all(tmp_path, entries):
   folder = folder_of(tmp_path, entries)
   folder.write(entries[0], *data, folder.basis(lambda: color_basis(data[1])))
   folder_of(tmp_path, entries, {'k': 2}, overwrite=True)
-  assert [path.name for path in (tmp_path / 'out').rglob('*.*')] == ['segments.json']
+  assert [path.name for path in (tmp_path / 'out').rglob('[!.]*.*')] == ['segments.json']
 
 
 def test_a_damaged_part_is_named(tmp_path, entries):

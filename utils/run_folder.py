@@ -38,7 +38,8 @@ def environment():
       'keras': tf.keras.__version__,
       'numpy': np.__version__,
       'host': socket.gethostname(),
-      'devices': [device.name for device in tf.config.list_logical_devices()],
+      # Not the logical ones: to list those starts TensorFlow, before workers can be made known.
+      'devices': [device.name for device in tf.config.list_physical_devices()],
       'started': time.strftime('%Y-%m-%dT%H:%M:%S%z'),
   }
 
