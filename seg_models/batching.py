@@ -31,7 +31,14 @@ def batches_of_equal_size(examples, batch_size, most_waiting=None):
 
 
 def stack(batch):
-  """Images uint8 [B, H, W, 3] and labels int32 [B, H, W] (None without) of a list of examples."""
-  labels = [example.label for example in batch]
+  """What a list of examples holds.
+
+  Returns:
+    images uint8 [B, H, W, 3], labels and oversegmentations int32 [B, H, W], None where not read.
+  """
+  def stacked(maps):
+    return None if maps[0] is None else np.stack(maps)
+
   return (np.stack([example.image for example in batch]),
-          None if labels[0] is None else np.stack(labels))
+          stacked([example.label for example in batch]),
+          stacked([example.oversegmentation for example in batch]))

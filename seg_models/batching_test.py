@@ -45,10 +45,14 @@ def test_every_example_comes_once():
 
 def test_a_batch_is_stacked():
   batch = examples_of([A, A])
-  images, labels = stack(batch)
-  assert images.shape == (2, 2, 3, 3) and images.dtype == np.uint8 and labels is None
-  labelled = [Example(e.entry, e.image, np.full(A, i, np.int32), None) for i, e in enumerate(batch)]
-  np.testing.assert_array_equal(stack(labelled)[1][:, 0, 0], [0, 1])
+  images, labels, regions = stack(batch)
+  assert images.shape == (2, 2, 3, 3) and images.dtype == np.uint8
+  assert labels is None and regions is None
+  known = [Example(e.entry, e.image, np.full(A, i, np.int32), np.full(A, i + 5, np.int32))
+           for i, e in enumerate(batch)]
+  _, labels, regions = stack(known)
+  np.testing.assert_array_equal(labels[:, 0, 0], [0, 1])
+  np.testing.assert_array_equal(regions[:, 0, 0], [5, 6])
 
 
 def test_a_batch_of_nothing_is_refused():

@@ -5,13 +5,10 @@ import tensorflow as tf
 
 from network.common.layers import resize_bilinear_legacy
 from network.common.preprocessing import MEAN_RGB
-from network.segsort.clustering import (
-  clustering_features,
-  grid_labels,
-  location_grid,
-  spherical_kmeans,
-)
+from network.segsort.clustering import grid_labels, location_grid
 from network.segsort.prototypes import l2_normalize
+from network.segsort.segments import find_segments
+from seg_models.region_config import RegionConfig
 from seg_models.windows import slide
 
 
@@ -107,53 +104,72 @@ class Embedder:
 
 
 class Segmenter:
-  """Segments by spherical k-means over all pixels of each image, from a regular grid.
+  """Segments by spherical k-means over all pixels of each image.
 
   Args:
-    num_clusters: cells of the grid along each axis; a segment's id is below its square.
+    num_clusters: cells of the grid along each axis; unused with 'oversegmentation'.
     kmeans_iterations: of k-means at most; it ends where nothing changes any more.
     location_weight: how much a pixel's place counts beside its embedding; the original has 1.
+    initial_segments: what k-means starts from: 'grid', or 'oversegmentation', one cluster a region.
+    align_segments: whether clusters are split along the borders of regions; see
+      `network.segsort.alignment.align_segments`.
+    min_piece_share: share of the image's mean cluster below which a piece joins a neighbour then.
   """
 
-  def __init__(self, num_clusters, kmeans_iterations, location_weight=1.0):
+  def __init__(self, num_clusters, kmeans_iterations, location_weight=1.0, initial_segments='grid',
+               align_segments=False, min_piece_share=RegionConfig.min_piece_share):
     if num_clusters < 1 or kmeans_iterations < 0:
       raise ValueError(f'--num_clusters {num_clusters}, --kmeans_iterations {kmeans_iterations}: '
                        'expected at least 1 and 0')
+    self._config = RegionConfig(initial_segments, align_segments, min_piece_share)
     self._num_clusters = num_clusters
     self._iterations = kmeans_iterations
     self._location_weight = location_weight
-    self._cluster = tf.function(self._cluster_pixels, input_signature=[
+    self._segment = tf.function(self._segments, input_signature=[
         tf.TensorSpec([None, None, None, None], tf.float32),
-        tf.TensorSpec([None, None, None], tf.bool)])
+        tf.TensorSpec([None, None, None], tf.bool),
+        tf.TensorSpec([None, None, None], tf.int32)])
 
-  @property
-  def num_segments(self):
-    """Ids of an image's segments are below this."""
-    return self._num_clusters ** 2
-
-  def _cluster_pixels(self, embedding, valid):
-    shape = tf.shape(embedding)
-    batch, height, width = shape[0], shape[1], shape[2]
-    location = location_grid(height, width)[tf.newaxis]
-    features = clustering_features(
-        embedding, tf.repeat(location, batch, axis=0), self._location_weight)
+  def _initial(self, regions):
+    """Where k-means starts: clusters int32 [B, H, W], and a bound of their ids."""
+    if self._config.initial_segments == 'oversegmentation':
+      return regions, tf.maximum(tf.reduce_max(regions) + 1, 1)
+    batch, height, width = tf.unstack(tf.shape(regions))
     grid = grid_labels(height, width, self._num_clusters, self._num_clusters)
-    initial = tf.tile(tf.reshape(grid, [1, -1]), [batch, 1])
-    labels = spherical_kmeans(
-        tf.reshape(features, [batch, height * width, -1]), initial, self.num_segments,
-        self._iterations, tf.reshape(valid, [batch, -1]))
-    return tf.reshape(labels, shape[:3])
+    return tf.tile(grid[tf.newaxis], [batch, 1, 1]), self._num_clusters ** 2
 
-  def __call__(self, embedding, valid=None):
+  def _segments(self, embedding, valid, regions):
+    batch, height, width = tf.unstack(tf.shape(regions))
+    location = tf.tile(location_grid(height, width)[tf.newaxis], [batch, 1, 1, 1])
+    initial, num_clusters = self._initial(regions)
+    return find_segments(
+        embedding, location, initial, valid, num_clusters, self._iterations,
+        location_weight=self._location_weight,
+        regions=regions if self._config.align_segments else None,
+        min_piece_share=self._config.min_piece_share)
+
+  def __call__(self, embedding, valid=None, regions=None):
     """Cuts images into segments.
 
     Args:
       embedding: float32 [B, H, W, D] of unit length.
       valid: bool [B, H, W] or None for all; other pixels are left out.
+      regions: int32 [B, H, W], the oversegmentation, ids from 0 with few gaps, -1 for pixels
+        without a region; needed where the segmenter makes use of it.
 
     Returns:
-      int32 [B, H, W], ids in [0, num_segments), -1 where not valid.
+      int32 [B, H, W], ids of the segments of each image, -1 where not valid. They are from 0 and
+      below num_clusters squared from a grid, below the number of regions from an oversegmentation;
+      aligned segments have no gaps, and there may be more.
+
+    Raises:
+      ValueError: the regions are needed and missing.
     """
+    shape = embedding.shape[:3]
+    if regions is None:
+      if self._config.needs_regions:
+        raise ValueError('segments that begin with or are aligned to an oversegmentation need it')
+      regions = tf.fill(shape, -1)
     if valid is None:
-      valid = tf.ones(embedding.shape[:3], tf.bool)
-    return self._cluster(embedding, valid)
+      valid = tf.ones(shape, tf.bool)
+    return self._segment(embedding, valid, regions)

@@ -123,7 +123,6 @@ def test_left_out_pixels_have_no_segment_and_no_influence():
 
 def test_without_iterations_segments_are_the_grid():
   segmenter = Segmenter(2, 0)
-  assert segmenter.num_segments == 4
   np.testing.assert_array_equal(
       segmenter(unit([1, 2, 4, 3]))[0], [[0, 0, 2, 2], [1, 1, 3, 3]])
 
@@ -140,6 +139,56 @@ def test_images_of_a_batch_do_not_meet():
   segmenter = Segmenter(2, 6)
   alone = np.concatenate([segmenter(embedding[i:i + 1]) for i in range(3)])
   np.testing.assert_array_equal(segmenter(embedding), alone)
+
+
+def regions_of(height, width, seed=0):
+  rng = np.random.default_rng(seed)
+  blocks = rng.integers(0, 6, [2, 4, 4]).astype(np.int32)
+  return blocks.repeat(3, 1).repeat(3, 2)[:, :height, :width]
+
+
+@pytest.mark.parametrize('weight', [0.0, 1.0])
+def test_segments_may_begin_with_the_regions(weight):
+  embedding, regions = unit([2, 10, 12, 4]), regions_of(10, 12)
+  regions[:, 4, 3:9] = -1  # of no region; k-means takes them up
+  segments = Segmenter(3, 4, weight, 'oversegmentation')(embedding, regions=regions).numpy()
+  rows, columns = np.meshgrid(np.arange(10), np.arange(12), indexing='ij')
+  location = weight * np.stack([rows / 10, columns / 12], -1)
+  for image in range(2):
+    features = np.concatenate([embedding[image], location], -1).reshape(-1, 6)
+    features /= np.linalg.norm(features, axis=-1, keepdims=True)
+    np.testing.assert_array_equal(
+        segments[image].ravel(), naive_kmeans(features, regions[image].ravel(), 6, 4))
+
+
+@pytest.mark.parametrize('initial', ['grid', 'oversegmentation'])
+def test_aligned_segments_are_pieces_of_cluster_and_region(initial):
+  embedding, regions = unit([2, 10, 12, 4]), regions_of(10, 12)
+  valid = np.random.default_rng(1).random([2, 10, 12]) < 0.8
+  clusters = Segmenter(3, 4, 1.0, initial)(embedding, valid, regions).numpy()
+  aligned = Segmenter(3, 4, 1.0, initial, True, 0.0)(embedding, valid, regions).numpy()
+  np.testing.assert_array_equal(aligned >= 0, valid)
+  for image in range(2):
+    inside = valid[image]
+    pairs = np.unique(np.stack([clusters[image][inside], regions[image][inside]]), axis=1)
+    triples = np.unique(np.stack([
+        clusters[image][inside], regions[image][inside], aligned[image][inside]]), axis=1)
+    assert pairs.shape[1] == triples.shape[1] == aligned[image].max() + 1
+  joined = Segmenter(3, 4, 1.0, initial, True, 1.0)(embedding, valid, regions).numpy()
+  assert joined.max() < aligned.max()
+
+
+def test_pixels_of_an_image_without_regions_are_one_cluster():
+  embedding, regions = unit([2, 4, 5, 4]), np.full([2, 4, 5], -1, np.int32)
+  segments = Segmenter(3, 4, 1.0, 'oversegmentation', True)(embedding, regions=regions)
+  assert (segments.numpy() == 0).all()
+
+
+@pytest.mark.parametrize('options', [
+    {'initial_segments': 'oversegmentation'}, {'align_segments': True}])
+def test_regions_that_are_needed_are_asked_for(options):
+  with pytest.raises(ValueError, match='aligned to an oversegmentation need it'):
+    Segmenter(3, 4, **options)(unit([1, 4, 5, 4]))
 
 
 def test_no_clusters_are_refused():

@@ -25,7 +25,7 @@ class DataConfig:
   data_dir: str = option('', 'folder that the paths of --data_list are relative to')
   data_list: str = option('', 'text file with lines `image mask [oversegmentation]`')
   oversegmentation_dir: str = option(
-      '', "folder of <id>.png, region ids, for methods without labels; default: the list's")
+      '', "folder of <id>.png, region ids, for what needs them; default: the list's third column")
   dataset: str | None = option(
       None, "descriptor with names and palette (seg_models/datasets.py); default: VOC's")
   num_classes: int | None = option(
@@ -152,8 +152,8 @@ def train(method_name, data, network, augmentation, loop, run, method_config):
     raise ValueError('--data_list is missing: a text file with lines `image mask`')
   method_class = METHODS[method_name]
   entries = read_list(data.data_list, data.data_dir, need_mask=method_class.needs_mask)
-  if method_class.needs_oversegmentation:
-    entries = with_oversegmentations(entries, data.oversegmentation_dir)
+  entries = with_oversegmentations(
+      entries, data.oversegmentation_dir, method_class.needs_oversegmentation(method_config))
   if not run.snapshot_dir:
     raise ValueError('--snapshot_dir is missing: name the folder for checkpoints and logs')
   with run_folder.lock(run.snapshot_dir):
@@ -207,11 +207,13 @@ def _train(method_class, dataset, entries, replicas, data, network, augmentation
         f'{len(entries)} images, {loop.num_steps} steps of {loop.iter_size} x {loop.batch_size} '
         f'images of {augmentation.input_size[0]}x{augmentation.input_size[1]}')
 
+  with_regions = method_class.needs_oversegmentation(method_config)
+
   def make_batches(first):
     return training_batches(
         entries, dataset, augmentation, loop.batch_size, loop.seed, first, cache=data.cache,
         need_mask=method_class.needs_mask,
-        max_regions=getattr(method_config, 'max_regions', None))
+        max_regions=method_config.max_regions if with_regions else None)
 
   folder = run_folder.RunFolder(run.snapshot_dir, first_step)
   saved, signal = trainer.run(make_batches, folder, first_step)

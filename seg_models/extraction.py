@@ -40,20 +40,21 @@ class Extractor:
     self._ignore_label = ignore_label
     self._mode = mode
 
-  def __call__(self, images, labels, names):
+  def __call__(self, images, labels, names, regions=None):
     """Extracts from images of one size.
 
     Args:
       images: uint8 [B, H, W, 3], RGB.
       labels: int32 [B, H, W], classes and the ignore label.
       names: B names of the images, kept in the banks.
+      regions: int32 [B, H, W], the oversegmentations, where the segmenter makes use of them.
 
     Returns:
       B `Bank`s, in each of which prototypes stand in the order in which their segments first appear
       in the image, row by row.
     """
     embedding = self._embedder(centre(images), names)
-    segments = self._segmenter(embedding, np.asarray(labels) != self._ignore_label)
+    segments = self._segmenter(embedding, np.asarray(labels) != self._ignore_label, regions)
     return [self._bank(*values) for values in zip(
         embedding, segments, labels, names, strict=True)]
 
@@ -76,7 +77,8 @@ class BankFolder:
 
   Args:
     save_dir: folder whose `prototypes/` will hold the bank.
-    entries: the `Entry`s of the list, all of which the bank is made of.
+    entries: the `Entry`s of the list, all of which the bank is made of; without an oversegmentation
+      where none is made use of.
     data_dir: folder that the images' names in the bank are relative to.
     settings: dict of JSON values, everything else that the bank depends on.
     overwrite: whether the bank or parts that are there are removed first.
@@ -98,7 +100,9 @@ class BankFolder:
     bank_files = [self.folder / name for name in (banks.FEATURES, banks.LABELS, banks.INFO)]
     outputs = {path: None for path in bank_files if path.exists()}
     outputs.update({path: path.stem for path in self._parts.glob('*.npz')})
-    sources = {entry.id: resuming.stamp(entry.image, entry.mask) for entry in entries}
+    sources = {
+        entry.id: resuming.stamp(*filter(None, (entry.image, entry.mask, entry.oversegmentation)))
+        for entry in entries}
     self._record = self.folder / 'extraction.json'
     resuming.claim(self._record, settings, sources, outputs, overwrite)
     if self.is_complete:

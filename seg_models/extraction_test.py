@@ -1,3 +1,4 @@
+import dataclasses
 import pathlib
 
 import numpy as np
@@ -233,6 +234,19 @@ def test_a_corrected_mask_makes_a_finished_bank_anew_and_one_part_of_an_unfinish
   pathlib.Path(entries[2].mask).write_bytes(b'corrected')
   again = folder_of(tmp_path, entries)
   assert not again.is_complete and again.missing() == entries
+
+
+def test_a_changed_oversegmentation_makes_its_part_again(tmp_path, entries):
+  regions = []
+  for entry in entries:
+    path = tmp_path / f'{entry.id}-regions.png'
+    path.touch()
+    regions.append(dataclasses.replace(entry, oversegmentation=str(path)))
+  folder = folder_of(tmp_path, regions)
+  for index in (0, 1):
+    folder.write(regions[index], PARTS[index])
+  pathlib.Path(regions[1].oversegmentation).write_bytes(b'finer')
+  assert folder_of(tmp_path, regions).missing() == regions[1:]
 
 
 def test_a_bank_of_the_originals_is_not_overwritten_unasked(tmp_path, entries):

@@ -8,7 +8,7 @@ import tqdm
 
 from seg_models import bank as banks
 from seg_models.batching import batches_of_equal_size, stack
-from seg_models.embedding import Embedder, Segmenter
+from seg_models.embedding import Embedder
 from seg_models.extraction import MODES, BankFolder, Extractor
 from seg_models.image_reader import iterate_examples
 from seg_models.inference_setup import (
@@ -89,9 +89,9 @@ def run_from_arguments(function, parser, classes, arguments=None, defaults=None)
   return function(*(from_arguments(cls, namespace, defaults) for cls in classes))
 
 
-def _batches(missing, total, dataset, need_mask, batch_size):
-  """Yields (entries, images, labels) of the missing entries and shows the progress."""
-  examples = iterate_examples(missing, dataset, need_mask)
+def _batches(missing, total, dataset, need_mask, max_regions, batch_size):
+  """Yields (entries, images, labels, regions) of the missing entries and shows the progress."""
+  examples = iterate_examples(missing, dataset, need_mask, max_regions)
   with tqdm.tqdm(
       total=total, initial=total - len(missing), unit='image', dynamic_ncols=True,
       mininterval=0.5 if sys.stderr.isatty() else 15.0) as progress:
@@ -114,24 +114,24 @@ def extract(data, network_config, output, segments, extraction):
     FloatingPointError: the network gives NaN or infinity.
   """
   require(save_dir=output.save_dir)
-  entries = load_entries(data, need_mask=True)
+  entries = load_entries(data, True, segments)
   network = load_network(data, network_config, 'segsort')
   segments = segment_settings(segments, network)
   dataset = network.dataset
   folder = BankFolder(
       output.save_dir, entries, data.data_dir,
-      {**network.settings, **dataclasses.asdict(segments), **dataclasses.asdict(extraction),
+      {**network.settings, **segments.settings(), **dataclasses.asdict(extraction),
        'ignore_label': dataset.ignore_label}, output.overwrite)
   if folder.is_complete:
     print(f'{folder.folder} is complete: nothing to do.')
     return 0
   _start(network_config, network)
   extractor = Extractor(
-      Embedder(network.dense), Segmenter(**dataclasses.asdict(segments)), dataset.ignore_label,
+      Embedder(network.dense), segments.segmenter(), dataset.ignore_label,
       extraction.prototype_mode)
-  for done, images, labels in _batches(
-      folder.missing(), len(entries), dataset, True, output.batch_size):
-    found = extractor(images, labels, [folder.name_of(entry) for entry in done])
+  for done, images, labels, regions in _batches(
+      folder.missing(), len(entries), dataset, True, segments.regions_read, output.batch_size):
+    found = extractor(images, labels, [folder.name_of(entry) for entry in done], regions)
     for entry, bank in zip(done, found, strict=True):
       folder.write(entry, bank)
   bank, without = folder.finish()
@@ -158,7 +158,7 @@ def predict_segsort(data, network_config, output, segments, retrieval, scales):
     FloatingPointError: the network gives NaN or infinity.
   """
   require(save_dir=output.save_dir, prototype_dir=retrieval.prototype_dir)
-  entries = load_entries(data, need_mask=False)
+  entries = load_entries(data, False, segments)
   bank = banks.load_bank(retrieval.prototype_dir)
   palette, palette_settings = _palette(output)
   windows = clustered_windows(network_config, retrieval, scales)
@@ -173,19 +173,18 @@ def predict_segsort(data, network_config, output, segments, retrieval, scales):
   k, num_classes = retrieval.k_in_nearest_neighbors, network.dataset.num_classes
   check_bank(bank, network.dim, num_classes, k)
   predictor = single = SegSortPredictor(
-      Embedder(network.dense), Segmenter(**dataclasses.asdict(segments)), bank, num_classes, k,
-      retrieval.vote)
+      Embedder(network.dense), segments.segmenter(), bank, num_classes, k, retrieval.vote)
   if several:
     predictor = MultiScalePredictor(single, scales.scales, scales.flip_aug, windows)
   settings = {
-      **network.settings, **dataclasses.asdict(segments), 'bank': bank.fingerprint(), 'k': k,
+      **network.settings, **segments.settings(), 'bank': bank.fingerprint(), 'k': k,
       'vote': retrieval.vote, 'scales': scales.scales, 'flip': scales.flip_aug,
       'clustered_windows': windows and dataclasses.asdict(windows), **palette_settings}
 
-  def predict(images, names):
+  def predict(images, names, regions):
     if several:
-      return zip(predictor(images, names), strict=True)
-    labels, found = predictor(images, names)
+      return zip(predictor(images, names, regions), strict=True)
+    labels, found = predictor(images, names, regions)
     if not retrieval.save_neighbours:
       return zip(labels, strict=True)
     winners = single.segment_labels(found).numpy()
@@ -193,19 +192,19 @@ def predict_segsort(data, network_config, output, segments, retrieval, scales):
             for i in range(len(labels))]
 
   return _predict(predict, entries, network_config, network, output, settings,
-                  palette, retrieval.save_neighbours)
+                  palette, retrieval.save_neighbours, segments.regions_read)
 
 
 def predict_softmax(data, network_config, output, scales):
   """Labels a list's images by a classifier; returns 0; raises as `predict_segsort`."""
   require(save_dir=output.save_dir)
-  entries = load_entries(data, need_mask=False)
+  entries = load_entries(data, False)
   palette, palette_settings = _palette(output)
   network = load_network(data, network_config, 'softmax')
   predictor = SoftmaxPredictor(network.dense, scales.scales, scales.flip_aug)
   settings = {**network.settings, 'scales': scales.scales, 'flip': scales.flip_aug,
               **palette_settings}
-  return _predict(lambda images, names: zip(predictor(images, names), strict=True), entries,
+  return _predict(lambda images, names, _: zip(predictor(images, names), strict=True), entries,
                   network_config, network, output, settings, palette)
 
 
@@ -221,8 +220,8 @@ def _palette(output):
 
 
 def _predict(predict, entries, network_config, network, output, settings, palette,
-             with_neighbours=False):
-  """Writes `predict(images, names)`, for each image (labels,) or (labels, neighbours)."""
+             with_neighbours=False, max_regions=None):
+  """Writes `predict(images, names, regions)`: for each image (labels,) or (labels, neighbours)."""
   folder = PredictionFolder(
       output.save_dir, entries, network.dataset, settings, palette, with_neighbours,
       output.overwrite)
@@ -232,9 +231,9 @@ def _predict(predict, entries, network_config, network, output, settings, palett
     print(f'{output.save_dir} holds all {len(entries)} predictions: nothing to do.')
     return 0
   _start(network_config, network)
-  for done, images, _ in _batches(
-      missing, len(entries), network.dataset, False, output.batch_size):
-    results = predict(images, [entry.image for entry in done])
+  for done, images, _, regions in _batches(
+      missing, len(entries), network.dataset, False, max_regions, output.batch_size):
+    results = predict(images, [entry.image for entry in done], regions)
     for entry, result in zip(done, results, strict=True):
       folder.write(entry, *result)
   folder.finish()

@@ -3,10 +3,12 @@
 import dataclasses
 
 from seg_models.datasets import Dataset, dataset_for
-from seg_models.embedding import DenseNetwork
+from seg_models.embedding import DenseNetwork, Segmenter
 from seg_models.image_reader import read_list
 from seg_models.models import ModelConfig, build_model, output_stride_of
 from seg_models.models.restoring import config_for, restore_model
+from seg_models.oversegmentations import with_oversegmentations
+from seg_models.region_config import RegionConfig
 from seg_models.windows import Windows
 from utils import checkpoints, resuming
 from utils.configuration import option
@@ -18,7 +20,8 @@ class DataConfig:
   """Which images, and what labels mean."""
   data_dir: str = option('', 'folder that the paths of --data_list are relative to',
                          flags=('data-dir',))
-  data_list: str = option('', 'text file with lines `image [mask]`', flags=('data-list',))
+  data_list: str = option('', 'text file with lines `image [mask [oversegmentation]]`',
+                          flags=('data-list',))
   dataset: str | None = option(
       None, "descriptor with names and palette (seg_models/datasets.py); default: the "
       "checkpoint's, else VOC's")
@@ -69,12 +72,37 @@ class NetworkConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class SegmentConfig:
-  """How an image is cut into segments; training's own settings need not be the same."""
+class SegmentConfig(RegionConfig):
+  """How an image is cut into segments; training's own settings need not be the same.
+
+  Only the location weight is the checkpoint's where no flag says otherwise: it belongs to what the
+  embedding was trained for, the others to how finely and exactly this image is to be cut.
+  """
+  oversegmentation_dir: str = option(
+      '', "folder of <id>.png, region ids, for --initial_segments oversegmentation and "
+      "--align_segments; default: the list's third column")
   num_clusters: int = option(5, 'clusters along each axis of the image at the start of k-means')
   kmeans_iterations: int = option(10, 'iterations of spherical k-means at most')
   location_weight: float | None = option(
       None, "weight of the place in the image in the clustering; default: the checkpoint's, else 1")
+
+  @property
+  def regions_read(self):
+    """How many regions an oversegmentation may have; None where none is read."""
+    return self.max_regions if self.needs_regions else None
+
+  def segmenter(self):
+    """The `Segmenter`; the location weight must be known."""
+    return Segmenter(
+        self.num_clusters, self.kmeans_iterations, self.location_weight, self.initial_segments,
+        self.align_segments, self.min_piece_share)
+
+  def settings(self):
+    """What segments depend on beside the files: dict of JSON values."""
+    names = ['num_clusters', 'kmeans_iterations', 'location_weight']
+    if self.needs_regions:
+      names += ['initial_segments', 'align_segments', 'min_piece_share']
+    return {name: getattr(self, name) for name in names}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -171,10 +199,23 @@ def load_network(data, network, method):
       metadata.get('method_config', {}), settings, report.summary())
 
 
-def load_entries(data, need_mask):
-  """The entries of the list, all of whose files exist."""
+def load_entries(data, need_mask, segments=None):
+  """The entries of the list, all of whose files exist.
+
+  Args:
+    data: `DataConfig`.
+    need_mask: whether masks are read.
+    segments: `SegmentConfig`, which says whether the entries have oversegmentations, and where
+      from; without it they have none.
+
+  Raises:
+    FileNotFoundError, ValueError: files are missing or superfluous; see
+      `seg_models.image_reader.read_list` and `seg_models.oversegmentations.with_oversegmentations`.
+  """
   require(data_list=data.data_list)
-  return read_list(data.data_list, data.data_dir, need_mask=need_mask, unique_ids=True)
+  entries = read_list(data.data_list, data.data_dir, need_mask=need_mask, unique_ids=True)
+  segments = segments or SegmentConfig()
+  return with_oversegmentations(entries, segments.oversegmentation_dir, segments.needs_regions)
 
 
 def segment_settings(segments, network):

@@ -99,6 +99,18 @@ def test_a_network_is_what_its_checkpoint_holds(arrays, tmp_path):
       SegmentConfig(location_weight=2.0), network).location_weight == 2.0
 
 
+def test_segments_depend_on_the_region_options_where_they_use_regions():
+  plain = SegmentConfig(num_clusters=3, location_weight=0.5, min_piece_share=0.2)
+  assert plain.settings() == {
+      'num_clusters': 3, 'kmeans_iterations': 10, 'location_weight': 0.5}
+  assert plain.regions_read is None
+  aligned = dataclasses.replace(plain, align_segments=True, max_regions=9)
+  assert aligned.settings() == {
+      **plain.settings(), 'initial_segments': 'grid', 'align_segments': True,
+      'min_piece_share': 0.2}
+  assert aligned.regions_read == 9
+
+
 def test_other_weights_are_another_network_and_the_same_weights_the_same(arrays, tmp_path):
   def settings(name, values):
     return inference_setup.load_network(

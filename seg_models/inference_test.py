@@ -44,6 +44,9 @@ def data(tmp_path_factory):
   for index, (height, width) in enumerate(SIZES):
     label = np.kron(rng.integers(0, CLASSES, [2, 2]), np.ones([28, 28], int))[:height, :width]
     label = np.pad(label, [[0, height - label.shape[0]], [0, width - label.shape[1]]])
+    regions = np.arange(height)[:, None] // 10 * 8 + np.arange(width) // 9
+    (folder / 'regions').mkdir(exist_ok=True)
+    Image.fromarray(regions.astype(np.uint8)).save(folder / 'regions' / f'{index}.png')
     label[:, :3] = 255
     image = np.clip(label[..., None] * [60, 20, 40] + rng.normal(0, 9, [height, width, 3]), 0, 255)
     Image.fromarray(image.astype(np.uint8)).save(folder / f'{index}.jpg')
@@ -128,6 +131,60 @@ def test_single_scale_predictions_fit_the_images(data, bank_dir, tmp_path, capsy
     assert np.mean([record['similarity'] for record in best]) > 0.9
   assert predict(data, tmp_path, bank_dir, num_clusters=3, save_neighbours=True) == 0
   assert 'holds all 4 predictions: nothing to do' in capsys.readouterr().out
+
+
+REGIONS = {'initial_segments': 'oversegmentation', 'align_segments': True}
+
+
+def test_extraction_and_inference_over_the_oversegmentation(data, tmp_path):
+  options = {**REGIONS, 'oversegmentation_dir': data / 'regions', 'min_piece_share': 0}
+  assert extract(data, tmp_path, **options) == 0
+  bank = banks.load_bank(tmp_path)
+  regions = {f'{index}.jpg': np.array(Image.open(data / 'regions' / f'{index}.png'))
+             for index in range(len(SIZES))}
+  for name, (top, left, bottom, right) in zip(bank.image, bank.box, strict=True):
+    assert len(np.unique(regions[name][top:bottom, left:right])) == 1  # no segment crosses a border
+  settings = files.read_json(tmp_path / 'prototypes' / 'extraction.json')['settings']
+  expected = {**REGIONS, 'min_piece_share': 0.0}
+  assert {name: settings[name] for name in expected} == expected
+  assert predict(data, tmp_path / 'val', tmp_path, save_neighbours=True, **options) == 0
+  settings = files.read_json(tmp_path / 'val' / 'inference.json')['settings']
+  assert {name: settings[name] for name in expected} == expected
+  for index, gray in enumerate(grays(tmp_path / 'val')):
+    segments = files.read_json(tmp_path / 'val' / 'neighbours' / f'{index}.json')['segments']
+    assert sum(record['pixels'] for record in segments) == gray.size
+    for top, left, bottom, right in (record['box'] for record in segments):
+      assert len(np.unique(regions[f'{index}.jpg'][top:bottom, left:right])) == 1
+  # The third column does as well as the folder, and regions that change make predictions anew.
+  (tmp_path / 'list.txt').write_text(''.join(
+      f'{data}/{i}.jpg {data}/{i}.png {data}/regions/{i}.png\n' for i in range(len(SIZES))))
+  again = {'data_dir': '', 'data_list': tmp_path / 'list.txt', 'flip_aug': True, **REGIONS}
+  assert predict(data, tmp_path / 'mirrored', tmp_path, **again) == 0
+  assert predict(data, tmp_path / 'windows', tmp_path, windows=True, input_size='32,32',
+                 window_clusters=True, **again) == 0
+  for folder in ('mirrored', 'windows'):
+    assert [gray.shape for gray in grays(tmp_path / folder)] == SIZES
+
+
+def test_an_oversegmentation_that_is_missing_or_of_no_use_is_an_error_before_any_work(
+    data, bank_dir, tmp_path):
+  (tmp_path / 'list.txt').write_text(f'{data}/0.jpg {data}/0.png {data}/0.png\n')
+  for option in ({'align_segments': True}, {'initial_segments': 'oversegmentation'}):
+    for call, bank in ((extract, []), (predict, [bank_dir])):
+      with pytest.raises(ValueError, match='third column.*--oversegmentation_dir'):
+        call(data, tmp_path / 'a', *bank, restore_from='none', **option)
+      with pytest.raises(FileNotFoundError, match='4 of 4 oversegmentations do not exist'):
+        call(data, tmp_path / 'a', *bank, restore_from='none', oversegmentation_dir=tmp_path,
+             **option)
+      with pytest.raises(ValueError, match='is the label file itself'):
+        call(data, tmp_path / 'a', *bank, restore_from='none', data_dir='',
+             data_list=tmp_path / 'list.txt', **option)
+  with pytest.raises(ValueError, match='--oversegmentation_dir .* but nothing makes use of it'):
+    predict(data, tmp_path / 'a', bank_dir, oversegmentation_dir=data / 'regions')
+  with pytest.raises(ValueError, match='regions, more than --max_regions 3'):
+    extract(data, tmp_path / 'b', oversegmentation_dir=data / 'regions', align_segments=True,
+            max_regions=3)
+  assert not (tmp_path / 'a').exists()
 
 
 @pytest.mark.slow

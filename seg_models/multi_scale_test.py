@@ -48,6 +48,26 @@ def test_doubling_there_and_back_is_exact_at_the_images_pixels():
   np.testing.assert_allclose(multi_scale(tf.identity, images, (2.0,)), images, rtol=1e-5)
 
 
+def test_regions_go_with_the_copies():
+  """Each region is of one colour: pixels that are not interpolated have that of their region."""
+  regions = np.random.default_rng(0).integers(0, 5, [2, 6, 8])
+  images = np.stack([regions] * 3, -1).astype(np.float32)
+  seen = []
+
+  def function(copy, regions):
+    seen.append((np.array(copy[..., 0]), np.array(regions)))
+    return copy
+
+  multi_scale(function, images, (0.5, 1.0, 2.0), mirror=True, regions=regions)
+  assert [found.shape[1:] for _, found in seen[::2]] == [(3, 4), (6, 8), (12, 16)]
+  for (copy, found), step in zip(seen[::2], [1, 1, 2], strict=True):
+    np.testing.assert_allclose(found[:, ::step, ::step], copy[:, ::step, ::step], atol=1e-5)
+  np.testing.assert_array_equal(seen[4][1], regions.repeat(2, 1).repeat(2, 2))
+  for plain, mirrored in zip(seen[::2], seen[1::2], strict=True):
+    for before, after in zip(plain, mirrored, strict=True):
+      np.testing.assert_array_equal(after, before[:, :, ::-1])
+
+
 def test_tiny_images_keep_a_pixel():
   images = images_of(1, 1)
   np.testing.assert_allclose(multi_scale(tf.identity, images, (0.5, 1.0)), images)

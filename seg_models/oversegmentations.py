@@ -9,30 +9,40 @@ _MAKE = ('python pyscripts/data/make_oversegmentation.py --images DIR|LIST --con
          '--output DIR makes them from images alone, for --oversegmentation_dir DIR')
 
 
-def with_oversegmentations(entries, directory=''):
-  """Entries that name an existing oversegmentation each.
+def with_oversegmentations(entries, directory='', needed=True):
+  """Entries that name an existing oversegmentation each, or none where it is not needed.
 
   Args:
     entries: list of `seg_models.image_reader.Entry`.
     directory: folder with `<id>.png` for every image; '' takes the third column of the list, and
       for lines without one the mask's path with `segcls` replaced by `hed`, as in the original.
+    needed: whether anything makes use of them.
 
   Returns:
     list of `Entry`.
 
   Raises:
-    ValueError: there is neither a column nor a mask's path in which `segcls` could be replaced, or
-      an oversegmentation is the image's label file itself: training would see the labels.
+    ValueError: there is neither a column nor a mask's path in which `segcls` could be replaced; or
+      an oversegmentation is the image's label file itself: segments would be cut along borders
+      that are known of labelled images only; or a directory is given that is not needed.
     FileNotFoundError: oversegmentations are missing; they are listed.
   """
+  if not needed:
+    if directory:
+      raise ValueError(
+          f'--oversegmentation_dir {directory} is given, but nothing makes use of it: '
+          '--initial_segments oversegmentation and --align_segments would, and training without '
+          'labels (train_segsort_unsup.py); leave it out')
+    return [dataclasses.replace(entry, oversegmentation=None) for entry in entries]
   found = [dataclasses.replace(entry, oversegmentation=_path(entry, directory))
            for entry in entries]
   for entry in found:
     if entry.mask and os.path.realpath(entry.mask) == os.path.realpath(entry.oversegmentation):
       raise ValueError(
           f'{entry.image}: its oversegmentation {entry.oversegmentation} is the label file itself, '
-          'so that training without labels would see them; name files of region ids that were made '
-          f'without labels (third column or --oversegmentation_dir). {_MAKE}')
+          'so that training without labels would see them, and segments would follow them; name '
+          'files of region ids that were made without labels (third column or '
+          f'--oversegmentation_dir). {_MAKE}')
   missing = [entry.oversegmentation for entry in found
              if not os.path.isfile(entry.oversegmentation)]
   if missing:

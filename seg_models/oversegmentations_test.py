@@ -46,6 +46,13 @@ def test_the_label_file_itself_is_refused_whatever_it_is_called(tmp_path):
       with_oversegmentations([entry(tmp_path, third=third)])
 
 
+def test_entries_have_none_where_none_is_needed_and_a_folder_then_is_an_error(tmp_path):
+  entries = with_oversegmentations([entry(tmp_path, third='column/a.png')], needed=False)
+  assert [each.oversegmentation for each in entries] == [None]
+  with pytest.raises(ValueError, match='--oversegmentation_dir own is given, but nothing makes'):
+    with_oversegmentations(entries, 'own', needed=False)
+
+
 def test_missing_files_are_listed(tmp_path):
   listed = '1 of 1 oversegmentations.*\n.*own/a.png\n.*'
   with pytest.raises(FileNotFoundError, match=listed + COMMAND):

@@ -19,7 +19,7 @@ class Retrieval(NamedTuple):
   """The segments of a batch of images and what they were found to be like.
 
   Attributes:
-    segments: int32 [B, H, W], ids in [0, S).
+    segments: int32 [B, H, W], ids in [0, S), where S is that of the image with most segments.
     similarity: float32 [B, S, k], cosines, descending; without meaning for segments that no pixel
       belongs to.
     index: int32 [B, S, k], places in the bank.
@@ -80,7 +80,7 @@ class SegSortPredictor:
     self._count = tf.function(self._count_votes, reduce_retracing=True)
 
   def _search_bank(self, embedding, segments):
-    batch, size = tf.shape(segments)[0], self._segmenter.num_segments
+    batch, size = tf.shape(segments)[0], tf.reduce_max(segments) + 1
     ids = segments + size * tf.range(batch)[:, tf.newaxis, tf.newaxis]
     prototypes, _ = segment_prototypes(
         tf.reshape(embedding, [-1, embedding.shape[-1]]), tf.reshape(ids, [-1]), batch * size)
@@ -101,36 +101,44 @@ class SegSortPredictor:
     labels, similarity = self._neighbours(retrieval)
     counts = vote_counts(
         labels, self._num_classes, similarity if self.mode == 'similarity' else None)
-    size = self._segmenter.num_segments
-    counts = tf.reshape(counts, [-1, size, self._num_classes])
+    counts = tf.reshape(counts, [-1, tf.shape(retrieval.index)[1], self._num_classes])
     return tf.gather(counts, retrieval.segments, batch_dims=1)
 
-  def retrieve(self, images, names):
-    """Segments and their neighbours: float32 [B, H, W, 3], RGB minus mean -> `Retrieval`."""
+  def retrieve(self, images, names, regions=None):
+    """Segments and their neighbours.
+
+    Args:
+      images: float32 [B, H, W, 3], RGB minus mean.
+      names: B names of the images, for messages.
+      regions: int32 [B, H, W], the oversegmentations, where the segmenter makes use of them.
+
+    Returns:
+      `Retrieval`.
+    """
     embedding = self._embedder(images, names)
-    segments = self._segmenter(embedding)
+    segments = self._segmenter(embedding, regions=regions)
     return Retrieval(segments, *self._search(embedding, segments))
 
   def segment_labels(self, retrieval):
     """The class of each segment: `Retrieval` -> int32 [B, S]."""
     return self._elect(retrieval)
 
-  def votes(self, images, names):
-    """Votes at every pixel: float32 [B, H, W, 3], RGB minus mean -> float32 [B, H, W, C]."""
-    return self._count(self.retrieve(images, names))
+  def votes(self, images, names, regions=None):
+    """Votes at every pixel, float32 [B, H, W, C], of what `retrieve` takes."""
+    return self._count(self.retrieve(images, names, regions))
 
-  def __call__(self, images, names):
+  def __call__(self, images, names, regions=None):
     """Labels of images of one size.
 
     Args:
       images: uint8 [B, H, W, 3], RGB.
-      names: B names of the images, for messages.
+      names, regions: see `retrieve`.
 
     Returns:
       labels: int32 [B, H, W].
       retrieval: `Retrieval`, as `neighbours_of` takes it.
     """
-    retrieval = self.retrieve(centre(images), names)
+    retrieval = self.retrieve(centre(images), names, regions)
     labels = tf.gather(self.segment_labels(retrieval), retrieval.segments, batch_dims=1)
     return labels.numpy(), retrieval
 
@@ -161,17 +169,21 @@ class MultiScalePredictor:
     self._mirror = mirror
     self._windows = windows
 
-  def votes(self, images, names):
-    """Averaged votes: float32 [B, H, W, 3], RGB minus mean -> float32 [B, H, W, C]."""
-    def function(copies):
-      if self._windows is None:
-        return self._predictor.votes(copies, names)
-      return slide(lambda crops: self._predictor.votes(crops, names), copies, self._windows)
-    return multi_scale(function, images, self._scales, self._mirror)
+  def votes(self, images, names, regions=None):
+    """Averaged votes, float32 [B, H, W, C], of what `SegSortPredictor.retrieve` takes."""
+    def vote_in(crops, regions=None):
+      return self._predictor.votes(crops, names, regions)
 
-  def __call__(self, images, names):
-    """Labels of images of one size: uint8 [B, H, W, 3], RGB -> int32 [B, H, W]."""
-    return tf.argmax(self.votes(centre(images), names), -1, tf.int32).numpy()
+    def function(copies, regions=None):
+      if self._windows is None:
+        return vote_in(copies, regions)
+      return slide(vote_in, copies, self._windows, regions)
+
+    return multi_scale(function, images, self._scales, self._mirror, regions)
+
+  def __call__(self, images, names, regions=None):
+    """Labels, int32 [B, H, W], of what `SegSortPredictor` is called with."""
+    return tf.argmax(self.votes(centre(images), names, regions), -1, tf.int32).numpy()
 
 
 class SoftmaxPredictor:

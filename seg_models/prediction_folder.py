@@ -14,7 +14,8 @@ class PredictionFolder:
 
   Args:
     save_dir: the folder that these are in.
-    entries: the `seg_models.image_reader.Entry`s of the images.
+    entries: the `seg_models.image_reader.Entry`s of the images; without an oversegmentation where
+      none is made use of.
     dataset: `seg_models.datasets.Dataset`.
     settings: dict of JSON values, everything that a prediction depends on.
     palette: uint8 [colours, 3], or None for the data set's.
@@ -37,7 +38,9 @@ class PredictionFolder:
     self._with_neighbours = with_neighbours
     outputs = [*self._folder.glob('gray/*.png'), *self._folder.glob('color/*.png'),
                *self._folder.glob('neighbours/*.json')]
-    sources = {entry.id: resuming.stamp(entry.image) for entry in entries}
+    sources = {
+        entry.id: resuming.stamp(*filter(None, (entry.image, entry.oversegmentation)))
+        for entry in entries}
     resuming.claim(
         self._record, settings, sources, {path: path.stem for path in outputs}, overwrite)
 

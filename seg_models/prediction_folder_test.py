@@ -32,6 +32,16 @@ def test_files_are_the_originals(tmp_path, entries):
   assert PredictionFolder(tmp_path, entries, DATASET, {'k': 15}).missing() == entries[1:]
 
 
+def test_a_changed_oversegmentation_makes_its_prediction_again(tmp_path, entries):
+  (tmp_path / 'regions.png').touch()
+  known = [dataclasses.replace(entry, oversegmentation=str(tmp_path / 'regions.png'))
+           for entry in entries]
+  PredictionFolder(tmp_path, known, DATASET, {}).write(entries[0], LABELS)
+  assert PredictionFolder(tmp_path, known, DATASET, {}).missing() == known[1:]
+  (tmp_path / 'regions.png').write_bytes(b'finer')
+  assert PredictionFolder(tmp_path, known, DATASET, {}).missing() == known
+
+
 def test_another_palette_paints_the_pictures(tmp_path, entries):
   palette = np.full([4, 3], 9, np.uint8)
   PredictionFolder(tmp_path, entries, DATASET, {}, palette).write(entries[0], LABELS)

@@ -136,6 +136,57 @@ def test_windows_vote_alone_and_share_their_overlap():
   np.testing.assert_array_equal(votes[:, :, 6:], right[:, :, 3:])
 
 
+def regions_of(height, width):
+  """Two regions, whose border is no border of the grid."""
+  regions = np.zeros([2, height, width], np.int32)
+  regions[:, height // 3:, width // 3:] = 1
+  return regions
+
+
+def aligned_predictor(bank, k=3, share=0.0, initial='grid'):
+  return SegSortPredictor(
+      EMBEDDER, Segmenter(2, 4, 1.0, initial, True, share), bank, 4, k)
+
+
+@pytest.mark.parametrize('initial', ['grid', 'oversegmentation'])
+def test_aligned_segments_are_named_and_told_one_by_one(initial):
+  """Images of a batch have different numbers of them."""
+  images, bank, regions = random_images(7, 9), make_bank(20), regions_of(7, 9)
+  regions[1] = 0
+  predictor = aligned_predictor(bank, initial=initial)
+  labels, retrieval = predictor(images, NAMES, regions)
+  segments = retrieval.segments.numpy()
+  counts = segments.max((1, 2)) + 1
+  assert counts[0] != counts[1] and retrieval.index.shape == (2, max(counts), 3)
+  winners = predictor.segment_labels(retrieval).numpy()
+  for image in range(2):
+    alone, found = predictor(images[image:image + 1], NAMES[:1], regions[image:image + 1])
+    np.testing.assert_array_equal(alone[0], labels[image])
+    np.testing.assert_array_equal(found.index[0], retrieval.index[image, :counts[image]])
+    records = neighbours_of([value[image] for value in retrieval], winners[image], bank)
+    assert [record['segment'] for record in records] == list(range(counts[image]))
+  votes = predictor.votes(centre(images), NAMES, regions).numpy()
+  np.testing.assert_array_equal(votes.argmax(-1), labels)
+
+
+def test_regions_follow_scales_mirror_images_and_windows():
+  images, bank, regions = random_images(6, 9), make_bank(20), regions_of(6, 9)
+  predictor = aligned_predictor(bank, share=0.3)
+
+  def votes(where, scales=(1.0,), mirror=False, windows=None):
+    return MultiScalePredictor(predictor, scales, mirror, windows).votes(
+        centre(images[:, :, where]), NAMES, regions[:, :, where]).numpy()
+
+  plain, mirrored = votes(slice(None)), votes(slice(None, None, -1))
+  np.testing.assert_array_equal(plain, predictor.votes(centre(images), NAMES, regions))
+  np.testing.assert_allclose(
+      votes(slice(None), mirror=True), (plain + mirrored[:, :, ::-1]) / 2, rtol=1e-6)
+  windows = votes(slice(None), windows=Windows((6, 6), (6, 3)))
+  np.testing.assert_array_equal(windows[:, :, :3], votes(slice(6))[:, :, :3])
+  np.testing.assert_array_equal(windows[:, :, 6:], votes(slice(3, None))[:, :, 3:])
+  np.testing.assert_allclose(votes(slice(None), SCALES, True).sum(-1), 3, rtol=1e-5)
+
+
 def test_ties_of_averaged_votes_have_no_nearest():
   with pytest.raises(ValueError, match='--vote nearest.*choose count or similarity'):
     MultiScalePredictor(predictor_of(make_bank(), mode='nearest'), (1.0,), False)

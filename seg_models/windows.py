@@ -40,27 +40,31 @@ def window_starts(length, size, stride):
   return (np.linspace(size, length, count).astype(int) - size).tolist()
 
 
-def slide(function, images, windows):
+def slide(function, images, windows, regions=None):
   """Applies a dense function window by window and averages it where windows overlap.
 
   Images smaller than a window are padded with zeros, the mean colour, at the bottom and on the
-  right; what is computed there is cut off.
+  right, their regions with -1; what is computed there is cut off.
 
   Deviates from the original: its SegSort scripts sum over windows where this averages. Embeddings
   are normalised afterwards, so there it is the same; votes it weighted by the number of windows.
 
   Args:
-    function: float32 [batch, height, width, channels] -> float32 [batch, height, width, dim].
+    function: float32 [batch, height, width, channels] -> float32 [batch, height, width, dim]; where
+      there are regions they are its second argument.
     images: float32 [batch, H, W, channels], 0 = mean colour.
     windows: `Windows`.
+    regions: int32 [batch, H, W] or None.
 
   Returns:
     float32 [batch, H, W, dim].
   """
   height, width = images.shape[1:3]
-  padded = tf.pad(images, [[0, 0], [0, max(windows.size[0] - height, 0)],
-                           [0, max(windows.size[1] - width, 0)], [0, 0]])
-  full = padded.shape[1:3]
+  margins = [[0, 0], [0, max(windows.size[0] - height, 0)], [0, max(windows.size[1] - width, 0)]]
+  padded = [tf.pad(images, [*margins, [0, 0]])]
+  if regions is not None:
+    padded.append(tf.pad(regions, margins, constant_values=-1))
+  full = padded[0].shape[1:3]
   rows, columns = (
       window_starts(*axis) for axis in zip(full, windows.size, windows.strides, strict=True))
   count = np.zeros([*full, 1], np.float32)
@@ -68,7 +72,7 @@ def slide(function, images, windows):
   for top in rows:
     for left in columns:
       bottom, right = top + windows.size[0], left + windows.size[1]
-      result = function(padded[:, top:bottom, left:right])
+      result = function(*(values[:, top:bottom, left:right] for values in padded))
       # Cropping before the sum keeps the sum at the image's own size.
       result = result[:, :max(height - top, 0), :max(width - left, 0)]
       margins = [[0, 0], [top, max(height - bottom, 0)], [left, max(width - right, 0)], [0, 0]]

@@ -55,6 +55,20 @@ def test_overlaps_are_averaged_and_small_images_padded_with_zeros():
   np.testing.assert_array_equal(crops[1][0, :, :, 0], [[2, 3, 4], [7, 8, 9], [0, 0, 0]])
 
 
+def test_regions_are_cropped_alike_and_padded_with_none():
+  images = np.random.default_rng(0).normal(size=[1, 2, 5, 1]).astype(np.float32)
+  regions = (images[..., 0] * 100).astype(np.int32)
+  crops = []
+
+  def function(x, regions):
+    np.testing.assert_array_equal(regions[:, :2], (x[:, :2, :, 0].numpy() * 100).astype(np.int32))
+    crops.append(regions.numpy())
+    return x
+
+  windows.slide(function, images, windows.Windows((3, 3), (3, 2)), regions)
+  assert len(crops) == 2 and all((crop[:, 2] == -1).all() for crop in crops)
+
+
 def test_gaps_and_empty_windows_are_refused():
   with pytest.raises(ValueError, match='leave gaps.*--strides'):
     windows.Windows((4, 4), (4, 5))

@@ -115,7 +115,7 @@ def spherical_kmeans(features, initial_labels, num_clusters, iterations, valid=N
   Args:
     features: [B, N, F] of unit length; computed in float32, without gradient.
     initial_labels: int32 [B, N]; those outside [0, num_clusters) join no cluster at the start.
-    num_clusters: static int. A cluster that is empty or becomes empty stays empty.
+    num_clusters: int, or scalar int32. A cluster that is empty or becomes empty stays empty.
     iterations: the greatest number of iterations.
     valid: bool [B, N] or None; other pixels take no part.
 

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from network.segsort.clustering import clustering_features, spherical_kmeans
 from network.segsort.prototypes import compact, l2_normalize, segment_prototypes
+from network.segsort.segments import find_segments
 
 
 class Pieces(NamedTuple):
@@ -32,30 +32,36 @@ class Pieces(NamedTuple):
 
 
 def supervised_pieces(embedding, labels, initial_clusters, location, *, num_clusters, num_classes,
-                      iterations, ignore_label=255, location_weight=1.0):
+                      iterations, ignore_label=255, location_weight=1.0, regions=None,
+                      min_piece_share=0.0):
   """Clusters a batch of embedding maps and cuts the clusters along the classes.
 
   Args:
     embedding: float [B, H, W, D], not yet normalised.
     labels: int32 [B, H, W]; pixels with `ignore_label` or outside [0, num_classes) do not count and
       are not clustered.
-    initial_clusters: int32 [B, H, W] in [0, num_clusters).
+    initial_clusters: int32 [B, H, W]; others than [0, num_clusters) start in no cluster.
     location: float [B, H, W, 2], place in the original image, in [0, 1).
     num_clusters, num_classes, iterations: static ints.
     ignore_label: int.
-    location_weight: see `clustering_features`.
+    location_weight: see `network.segsort.clustering.clustering_features`.
+    regions, min_piece_share: along what clusters are split, see
+      `network.segsort.segments.find_segments`.
 
   Returns:
     `Pieces`, one for each (image, cluster, class) that occurs.
   """
   unit = l2_normalize(embedding)
-  features = _per_image(clustering_features(unit, location, location_weight))
-  flat_labels = _per_image(tf.cast(labels, tf.int32))
-  counted = (flat_labels != ignore_label) & (flat_labels >= 0) & (flat_labels < num_classes)
-  clusters = spherical_kmeans(
-      features, _per_image(initial_clusters), num_clusters, iterations, counted)
-  ids = piece_ids(clusters, flat_labels, num_clusters, num_classes, ignore_label)
-  return _pieces(unit, ids, tf.reshape(clusters, tf.shape(labels)))
+  labels = tf.cast(labels, tf.int32)
+  counted = (labels != ignore_label) & (labels >= 0) & (labels < num_classes)
+  clusters = find_segments(
+      unit, location, tf.convert_to_tensor(initial_clusters), counted, num_clusters, iterations,
+      location_weight=location_weight, regions=regions, min_piece_share=min_piece_share)
+  flat = _per_image(clusters)
+  if regions is not None:
+    num_clusters = _dims(flat)[1]  # no image has more segments than pixels
+  ids = piece_ids(flat, _per_image(labels), num_clusters, num_classes, ignore_label)
+  return _pieces(unit, ids, clusters)
 
 
 def unsupervised_pieces(embedding, oversegmentation, *, num_ids=256):

@@ -163,6 +163,35 @@ def test_training_without_labels_reads_none(data, tmp_path):
   assert json.loads(lines[-1])['num_prototypes'] > 2
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize('script', ['train_segsort.py', 'train_segsort_mgpu.py'])
+def test_training_over_the_oversegmentation(data, tmp_path, script):
+  for index in range(6):
+    regions = (np.arange(56) // 8 + 10 * (np.arange(40)[:, None] // 20)).astype(np.uint8)
+    Image.fromarray(regions).save(tmp_path / f'image{index}.png')
+  flags = [*SMALL, *RECIPE, '--oversegmentation_dir', str(tmp_path), '--align_segments',
+           '--initial_segments', 'oversegmentation', '--num_steps', '2', '--update_tb_every', '1']
+  assert call(script, data, tmp_path / 'run', *flags) == 0
+  lines = [json.loads(line) for line in (tmp_path / 'run/metrics.jsonl').read_text().splitlines()]
+  assert lines[-1]['num_remembered'] > 2 and np.isfinite(lines[-1]['loss'])
+  options = checkpoints.open_archive(tmp_path / 'run/model.ckpt-1').metadata['method_config']
+  assert options['align_segments'] and options['initial_segments'] == 'oversegmentation'
+
+
+@pytest.mark.parametrize('flags, message', [
+    (['--align_segments'], 'Give the list a third column or name a folder'),
+    (['--initial_segments', 'oversegmentation', '--oversegmentation_dir', 'nowhere'],
+     '6 of 6 oversegmentations do not exist'),
+    (['--oversegmentation_dir', 'nowhere'], 'nowhere is given, but nothing makes use of it'),
+    (['--min_piece_share', '2'], '--min_piece_share 2'),
+])
+def test_oversegmentations_that_are_missing_or_of_no_use_are_errors(
+    data, tmp_path, flags, message):
+  run_folder = tmp_path / 'run'
+  assert message in error_of('train_segsort.py', data, run_folder, *SMALL, *RECIPE, *flags)
+  assert not run_folder.exists()
+
+
 def test_training_without_labels_refuses_label_files(data, tmp_path):
   listed = tmp_path / 'list.txt'
   listed.write_text('image0.jpg mask0.png mask0.png\n')

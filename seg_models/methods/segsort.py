@@ -7,12 +7,14 @@ import tensorflow as tf
 from network.common import replicas
 from network.common.layers import resize_nearest_legacy
 from network.segsort import clustering, losses, memory, pieces, prototypes
+from network.segsort.segments import find_segments
+from seg_models.region_config import RegionConfig
 from utils.configuration import option
 from utils.train_step import StepOutput
 
 
 @dataclasses.dataclass(frozen=True)
-class SegSortConfig:
+class SegSortConfig(RegionConfig):
   """Options of the loss and of the clustering it works on; defaults are the original's."""
   concentration: float = option(10.0, "kappa, how sharply a pixel's neighbours are weighted")
   num_clusters: int = option(5, 'clusters along each axis of the image at the start of k-means')
@@ -21,6 +23,7 @@ class SegSortConfig:
   location_weight: float = option(1.0, 'weight of the place in the image in the clustering')
 
   def __post_init__(self):
+    super().__post_init__()
     if not self.concentration > 0:
       raise ValueError(f'--concentration {self.concentration}: must be above 0')
     if self.num_clusters < 1:
@@ -43,7 +46,6 @@ class SegSort:
   Config = SegSortConfig
   name = 'segsort'
   needs_mask = True
-  needs_oversegmentation = False
 
   def __init__(self, model, dataset, config, batch_size, seed):
     self.model = model
@@ -53,37 +55,68 @@ class SegSort:
     self.seed = seed
 
   @staticmethod
+  def needs_oversegmentation(config):
+    """Whether batches must hold oversegmentations."""
+    return config.needs_regions
+
+  @staticmethod
   def output_dim(num_classes, embedding_dim):
     """Channels that the network must have."""
     del num_classes
     return embedding_dim
 
   def initial_state(self):
-    """The empty memory; a bank has room for one prototype a cluster, as in the original."""
+    """The empty memory; a bank has room for one prototype a cluster, as in the original.
+
+    Aligned segments may be more. A bank then has room for as many as there are clusters and regions
+    together; of more prototypes a random choice is remembered, as ever.
+    """
     config = self.config
-    capacity = config.num_clusters ** 2 * self.batch_size
-    empty = memory.empty_memory(config.num_banks, capacity, self.model.output_shape[-1])
+    room = self._most_clusters + config.align_segments * config.max_regions
+    empty = memory.empty_memory(
+        config.num_banks, room * self.batch_size, self.model.output_shape[-1])
     return {f'memory_{name}': value.numpy() for name, value in empty._asdict().items()}
 
+  @property
+  def _most_clusters(self):
+    config = self.config
+    from_grid = config.initial_segments == 'grid'
+    return config.num_clusters ** 2 if from_grid else config.max_regions
+
   def _inputs(self, batch, training):
-    """The embedding, not normalised, and what the clustering of its cells starts from."""
-    clusters = self.config.num_clusters
+    """The embedding, not normalised, and how its cells are clustered.
+
+    Returns:
+      embedding: [B, h, w, D].
+      size: int32 [2], h and w.
+      location, initial: see `find_segments`.
+      options: dict of its other arguments that do not depend on what is counted.
+    """
+    config = self.config
     embedding = self.model(batch['image'], training=training)
     size = tf.shape(embedding)[1:3]
     location = resize_nearest_legacy(batch['location'], size)
-    initial = clustering.grid_labels_at(
-        location, batch['size'][:, tf.newaxis, tf.newaxis], clusters, clusters)
-    return embedding, initial, location, size
+    regions = None
+    if config.needs_regions:
+      regions = resize_nearest_legacy(batch['oversegmentation'], size)
+    initial = regions if config.initial_segments == 'oversegmentation' else (
+        clustering.grid_labels_at(
+            location, batch['size'][:, tf.newaxis, tf.newaxis], config.num_clusters,
+            config.num_clusters))
+    options = {
+        'num_clusters': self._most_clusters, 'iterations': config.kmeans_iterations,
+        'location_weight': config.location_weight,
+        'regions': regions if config.align_segments else None,
+        'min_piece_share': config.min_piece_share}
+    return embedding, size, location, initial, options
 
   def loss(self, batch, state, step):
     """Mean supervised loss over the valid pixels of all replicas; see `utils.train_step`."""
     config, dataset = self.config, self.dataset
-    embedding, initial, location, size = self._inputs(batch, training=True)
+    embedding, size, location, initial, options = self._inputs(batch, training=True)
     local = pieces.supervised_pieces(
         embedding, resize_nearest_legacy(batch['label'], size), initial, location,
-        num_clusters=config.num_clusters ** 2, num_classes=dataset.num_classes,
-        iterations=config.kmeans_iterations, ignore_label=dataset.ignore_label,
-        location_weight=config.location_weight)
+        num_classes=dataset.num_classes, ignore_label=dataset.ignore_label, **options)
     rows = local.labels.shape[0]
     everyone = replicas.gather_rows(local.prototypes)
     labels = replicas.gather_rows(local.labels)
@@ -110,13 +143,8 @@ class SegSort:
 
   def maps(self, batch):
     """What `seg_models.pictures` draws: segments, int32 [B, h, w], and the embedding."""
-    config = self.config
-    embedding, initial, location, size = self._inputs(batch, training=False)
+    embedding, size, location, initial, options = self._inputs(batch, training=False)
     embedding = prototypes.l2_normalize(embedding)
-    features = clustering.clustering_features(embedding, location, config.location_weight)
-    count = tf.shape(embedding)[0]
-    clusters = clustering.spherical_kmeans(
-        tf.reshape(features, [count, -1, features.shape[-1]]), tf.reshape(initial, [count, -1]),
-        config.num_clusters ** 2, config.kmeans_iterations,
-        tf.reshape(resize_nearest_legacy(batch['valid'], size), [count, -1]))
-    return {'segments': tf.reshape(clusters, tf.shape(embedding)[:3]), 'embedding': embedding}
+    valid = resize_nearest_legacy(batch['valid'], size)
+    segments = find_segments(embedding, location, initial, valid, **options)
+    return {'segments': segments, 'embedding': embedding}

@@ -13,6 +13,8 @@ from utils.training import TrainingConfig, make_strategy
 CONFIG = ModelConfig(
     name='pspnet_resnet50', output_dim=6, width=0.125, blocks=(1, 1, 1, 1), head_dim=8)
 CLASSES = 4
+REGIONS = {'initial_segments': 'oversegmentation', 'align_segments': True, 'max_regions': 16,
+           'min_piece_share': 0.2}
 
 
 def batch_of(count, seed=0, height=48, width=48):
@@ -22,12 +24,15 @@ def batch_of(count, seed=0, height=48, width=48):
   valid = np.ones([count, height, width], bool)
   valid[-1, :, 30:] = False
   label[~valid] = 255
+  regions = random.integers(0, 5, [count, height // 16, width // 16]).repeat(16, 1).repeat(16, 2)
+  regions[~valid] = -1
   y, x = np.meshgrid(np.arange(height) / height, np.arange(width) / width, indexing='ij')
   return {
       'image': tf.constant(random.normal(size=[count, height, width, 3]) * 50, tf.float32),
       'label': tf.constant(label, tf.int32), 'valid': tf.constant(valid),
       'location': tf.constant(np.stack([y, x], -1)[None].repeat(count, 0), tf.float32),
       'size': tf.constant([[height, width]] * count, tf.int32),
+      'oversegmentation': tf.constant(regions, tf.int32),
       'index': tf.range(count, dtype=tf.int64)}
 
 
@@ -90,11 +95,12 @@ def test_the_memory_holds_earlier_batches_and_never_its_own():
 
 
 @pytest.mark.slow
-def test_two_replicas_equal_one_device_on_the_joined_batch():
+@pytest.mark.parametrize('options', [{}, REGIONS])
+def test_two_replicas_equal_one_device_on_the_joined_batch(options):
   results = []
   for replicas in (1, 2):
     # A small rate: clusters are discrete, and a large one lets rounding grow from step to step.
-    _, step = make(replicas, learning_rate=1e-4)
+    _, step = make(replicas, learning_rate=1e-4, **options)
     metrics = [step([batch_of(4, seed=seed)], seed) for seed in range(2)]
     results.append((metrics, values(step)))
   for one, two in zip(*(metrics for metrics, _ in results), strict=True):
@@ -106,10 +112,11 @@ def test_two_replicas_equal_one_device_on_the_joined_batch():
 
 
 @pytest.mark.slow
-def test_compiled_equals_uncompiled_and_is_traced_once():
+@pytest.mark.parametrize('options', [{}, REGIONS])
+def test_compiled_equals_uncompiled_and_is_traced_once(options):
   results = []
   for jit_compile in (False, True):
-    _, step = make(jit_compile=jit_compile, batch_size=2, learning_rate=1e-4)
+    _, step = make(jit_compile=jit_compile, batch_size=2, learning_rate=1e-4, **options)
     for seed in range(2):
       metrics = step([batch_of(2, seed=seed)], seed)
     assert step._whole.experimental_get_tracing_count() == 1
@@ -143,8 +150,53 @@ def test_padding_belongs_to_no_segment():
   np.testing.assert_allclose(np.linalg.norm(maps['embedding'], axis=-1), 1, rtol=1e-5)
 
 
+@pytest.mark.parametrize('initial', ['grid', 'oversegmentation'])
+def test_segments_are_those_of_the_oversegmentation(initial):
+  """Without iterations they are the start, or its pieces along the regions."""
+  batch = batch_of(2)
+  regions = batch['oversegmentation'].numpy()[:, ::8, ::8]
+  options = {**REGIONS, 'initial_segments': initial, 'kmeans_iterations': 0, 'min_piece_share': 0.0}
+  method, _ = make(batch_size=2, **{**options, 'align_segments': False})
+  start = method.maps(batch)['segments'].numpy()
+  if initial == 'oversegmentation':
+    np.testing.assert_array_equal(start, regions)
+  method, _ = make(batch_size=2, **options)
+  segments = method.maps(batch)['segments'].numpy()
+  for image in range(2):
+    pairs = set(zip(start[image].flat, regions[image].flat, segments[image].flat, strict=True))
+    assert len(pairs) == len({segment for *_, segment in pairs}) == len(
+        {pair[:2] for pair in pairs})
+  # The loss sees the same ones, but where the labels say nothing.
+  output = method.loss(batch, method.initial_state(), tf.constant(0))
+  labels = batch['label'].numpy()[:, ::8, ::8]
+  counted = labels != 255
+  images = np.broadcast_to(np.arange(2)[:, None, None], labels.shape)
+  pieces = np.stack([values[counted] for values in (images, segments, labels)], axis=1)
+  assert float(output.metrics['num_prototypes'][0]) == len(np.unique(pieces, axis=0))
+
+
+@pytest.mark.parametrize('options, room', [
+    ({}, 9), ({'initial_segments': 'oversegmentation'}, 16), ({'align_segments': True}, 9 + 16),
+    (REGIONS, 16 + 16)])
+def test_a_bank_has_room_for_clusters_and_regions(options, room):
+  method, _ = make(**{'max_regions': 16, **options})
+  state = method.initial_state()
+  assert state['memory_labels'].shape == (2, 4 * room)
+  assert SegSort.needs_oversegmentation(method.config) is bool(options)
+
+
+def test_aligned_segments_are_learned_and_remembered():
+  _, step = make(batch_size=2, **REGIONS)
+  batch = batch_of(2)
+  first = step([batch], 0)
+  second = step([batch], 1)
+  assert np.isfinite(float(second['loss'])) and float(first['gradient_norm']) > 0
+  assert second['num_remembered'] == first['num_prototypes'] > 2
+
+
 @pytest.mark.parametrize('values', [
-    {'concentration': 0.0}, {'num_clusters': 0}, {'num_banks': -1}, {'kmeans_iterations': -1}])
+    {'concentration': 0.0}, {'num_clusters': 0}, {'num_banks': -1}, {'kmeans_iterations': -1},
+    {'max_regions': 0}])
 def test_impossible_options_are_refused_by_flag(values):
   with pytest.raises(ValueError, match=f'--{next(iter(values))}'):
     SegSortConfig(**values)

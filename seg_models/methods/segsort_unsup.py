@@ -37,12 +37,17 @@ class SegSortUnsup:
   Config = SegSortUnsupConfig
   name = 'segsort_unsup'
   needs_mask = False
-  needs_oversegmentation = True
 
   def __init__(self, model, dataset, config, batch_size, seed):
     del dataset, batch_size, seed
     self.model = model
     self.config = config
+
+  @staticmethod
+  def needs_oversegmentation(config):
+    """Whether batches must hold oversegmentations."""
+    del config
+    return True
 
   @staticmethod
   def output_dim(num_classes, embedding_dim):

@@ -26,12 +26,17 @@ class Softmax:
   Config = SoftmaxConfig
   name = 'softmax'
   needs_mask = True
-  needs_oversegmentation = False
 
   def __init__(self, model, dataset, config, batch_size, seed):
     del config, batch_size, seed
     self.model = model
     self.dataset = dataset
+
+  @staticmethod
+  def needs_oversegmentation(config):
+    """Whether batches must hold oversegmentations."""
+    del config
+    return False
 
   @staticmethod
   def output_dim(num_classes, embedding_dim):
