@@ -75,6 +75,9 @@ def supervised_segsort_loss(embedding, own_index, prototypes, labels, valid, con
     memory_prototypes, memory_labels, memory_valid = memory
     memory_prototypes = tf.stop_gradient(tf.cast(memory_prototypes, tf.float32))
     prototypes = tf.concat([prototypes, memory_prototypes], axis=0)
+    # The gradient that comes back is one of rows. A concat would sort those out by tf.where, whose
+    # shape is dynamic; a reshape makes it an array.
+    prototypes = tf.reshape(prototypes, [-1, prototypes.shape[-1]])
     labels = tf.concat([labels, memory_labels], axis=0)
     valid = tf.concat([valid, memory_valid], axis=0)
   return _loss(embedding, own_index, prototypes, labels, valid, concentration, block_size)
