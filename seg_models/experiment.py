@@ -16,7 +16,7 @@ from seg_models.pictures import batch_pictures
 from utils import checkpoints, run_folder, training
 from utils.configuration import add_arguments, from_arguments, option
 from utils.float32 import exact_float32
-from utils.train_step import TrainStep
+from utils.train_step import TrainStep, uses_xla
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,13 +147,10 @@ def train(method_name, data, network, augmentation, loop, run, method_config):
   replicas = training.usable_replicas(run.num_gpu, loop.batch_size)
   training.use_devices(replicas)
   exact_float32()
+  loop = dataclasses.replace(loop, jit_compile=uses_xla(loop.jit_compile, replicas))
   dataset = dataset_for(data.dataset, data.num_classes, data.ignore_label)
-  if not data.data_list:
-    raise ValueError('--data_list is missing: a text file with lines `image mask`')
   method_class = METHODS[method_name]
-  entries = read_list(data.data_list, data.data_dir, need_mask=method_class.needs_mask)
-  entries = with_oversegmentations(
-      entries, data.oversegmentation_dir, method_class.needs_oversegmentation(method_config))
+  entries = find_entries(data, method_class, method_config)
   if not run.snapshot_dir:
     raise ValueError('--snapshot_dir is missing: name the folder for checkpoints and logs')
   with run_folder.lock(run.snapshot_dir):
@@ -161,15 +158,40 @@ def train(method_name, data, network, augmentation, loop, run, method_config):
                   method_config)
 
 
-def _train(method_class, dataset, entries, replicas, data, network, augmentation, loop, run,
-           method_config):
-  """`train` once flags and lists are checked, and no other process can be in the run's folder."""
-  method_name = method_class.name
-  newest = _claim_folder(
-      run, data, network, augmentation, loop, method_config, method_name, replicas, entries)
+def find_entries(data, method_class, method_config):
+  """The lines of the list that `data` names, with what the method needs of each: `Entry`s."""
+  if not data.data_list:
+    raise ValueError('--data_list is missing: a text file with lines `image mask`')
+  entries = read_list(data.data_list, data.data_dir, need_mask=method_class.needs_mask)
+  return with_oversegmentations(
+      entries, data.oversegmentation_dir, method_class.needs_oversegmentation(method_config))
+
+
+def make_batches(entries, dataset, augmentation, loop, method_class, method_config, first=0, *,
+                 cache=False, device=None):
+  """The `training_batches` that a method is trained with."""
+  with_regions = method_class.needs_oversegmentation(method_config)
+  return training_batches(
+      entries, dataset, augmentation, loop.batch_size, loop.seed, first, cache=cache,
+      need_mask=method_class.needs_mask,
+      max_regions=method_config.max_regions if with_regions else None, device=device)
+
+
+def build_step(network, loop, dataset, method_class, method_config, replicas=1, newest=None):
+  """The network, initialised or restored, under a method and the step that trains it.
+
+  Args:
+    network, loop, method_config: `NetworkConfig`, `TrainingConfig` and the method's own.
+    dataset: descriptor.
+    method_class: one of `METHODS`.
+    replicas: of the step.
+    newest: prefix of the checkpoint that will be resumed, which describes the network, or None.
+
+  Returns:
+    `TrainStep` and the network's `ModelConfig`.
+  """
   model_config = _model_config(
       network, method_class.output_dim(dataset.num_classes, network.embedding_dim), newest)
-
   strategy = training.make_strategy(replicas)
   with strategy.scope():
     model = build_model(
@@ -181,9 +203,19 @@ def _train(method_class, dataset, entries, replicas, data, network, augmentation
         model, network.restore_from, restore_head=not network.not_restore_classifier)
     print(report.summary())
   method = method_class(model, dataset, method_config, loop.batch_size, loop.seed)
-  train_step = TrainStep(
+  return TrainStep(
       method, variables, loop, strategy,
-      {name: 10.0 if is_head(name) else 1.0 for name in variables})
+      {name: 10.0 if is_head(name) else 1.0 for name in variables}), model_config
+
+
+def _train(method_class, dataset, entries, replicas, data, network, augmentation, loop, run,
+           method_config):
+  """`train` once flags and lists are checked, and no other process can be in the run's folder."""
+  method_name = method_class.name
+  newest = _claim_folder(
+      run, data, network, augmentation, loop, method_config, method_name, replicas, entries)
+  train_step, model_config = build_step(
+      network, loop, dataset, method_class, method_config, replicas, newest)
 
   def describe(batch):
     return [entries[index].image for index in np.asarray(batch['index'])]
@@ -195,7 +227,7 @@ def _train(method_class, dataset, entries, replicas, data, network, augmentation
           'method_config': dataclasses.asdict(method_config),
           'dataset': {'name': data.dataset, 'num_classes': dataset.num_classes,
                       'ignore_label': dataset.ignore_label}},
-      describe=describe, pictures=lambda batch: batch_pictures(method, batch, dataset))
+      describe=describe, pictures=lambda batch: batch_pictures(train_step.method, batch, dataset))
   first_step = trainer.resume()
   if first_step >= loop.num_steps:
     print(f'{newest} is the last step already: nothing to do.')
@@ -205,18 +237,16 @@ def _train(method_class, dataset, entries, replicas, data, network, augmentation
   count = sum(int(np.prod(variable.shape)) for variable in train_step.trainable.values())
   print(f'{method_name}, {model_config.name}: {count / 1e6:.2f} million trainable parameters, '
         f'{len(entries)} images, {loop.num_steps} steps of {loop.iter_size} x {loop.batch_size} '
-        f'images of {augmentation.input_size[0]}x{augmentation.input_size[1]}')
+        f'images of {augmentation.input_size[0]}x{augmentation.input_size[1]}, '
+        f'{loop.precision}, {"compiled by XLA" if loop.jit_compile else "not compiled by XLA"}')
 
-  with_regions = method_class.needs_oversegmentation(method_config)
-
-  def make_batches(first):
-    return training_batches(
-        entries, dataset, augmentation, loop.batch_size, loop.seed, first, cache=data.cache,
-        need_mask=method_class.needs_mask,
-        max_regions=method_config.max_regions if with_regions else None)
+  def batches(first):
+    return make_batches(
+        entries, dataset, augmentation, loop, method_class, method_config, first,
+        cache=data.cache, device=training.batch_device(replicas))
 
   folder = run_folder.RunFolder(run.snapshot_dir, first_step)
-  saved, signal = trainer.run(make_batches, folder, first_step)
+  saved, signal = trainer.run(batches, folder, first_step)
   if signal:
     print(f'{signal}: stopped after saving {saved}; the same command goes on from there.')
     return 130

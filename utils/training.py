@@ -30,7 +30,9 @@ class TrainingConfig:
   precision: str = option(
       'float32', 'of convolutions; embeddings and losses are always float32',
       choices=('float32', 'mixed_bfloat16', 'mixed_float16'))
-  jit_compile: bool = option(False, 'compile the step with XLA (faster on GPUs, slower on CPUs)')
+  jit_compile: bool | None = option(
+      None, 'compile the step with XLA; default: on one GPU, where it is faster, not on CPUs, '
+      'where it is slower, nor for several replicas, where it cannot be')
   save_pred_every: int = option(10000, 'steps between checkpoints; the last step is always saved')
   update_tb_every: int = option(20, 'steps between points in metrics.jsonl and TensorBoard')
   pictures_every: int = option(500, 'steps between pictures in TensorBoard; 0 for none')
@@ -47,12 +49,19 @@ class TrainingConfig:
       raise ValueError(f'--learning_rate {self.learning_rate}: must be above 0')
 
 
-# What a resumed run may change without becoming another run.
-FREE_FIELDS = ('save_pred_every', 'update_tb_every', 'pictures_every', 'keep_checkpoints')
+# What a resumed run may change without becoming another run. Compiled or not, a step computes the
+# same but for rounding, like the same step on another machine.
+FREE_FIELDS = (
+    'save_pred_every', 'update_tb_every', 'pictures_every', 'keep_checkpoints', 'jit_compile')
 
 
 class NonFiniteError(ArithmeticError):
   """The loss or a gradient became infinite or NaN."""
+
+
+def fetch(metrics):
+  """Name -> float of name -> float32 scalar tensor, brought from the device in one piece."""
+  return dict(zip(metrics, tf.stack(list(metrics.values())).numpy().tolist(), strict=True))
 
 
 class Trainer:
@@ -122,6 +131,7 @@ class Trainer:
     config = self.config
     batches = iter(make_batches(first_step * config.iter_size))
     window = collections.defaultdict(float)
+    pending = collections.deque()  # steps that were begun and not yet looked at
     saved = None
     progress = tqdm.tqdm(
         total=config.num_steps, initial=first_step, unit='step', dynamic_ncols=True,
@@ -134,50 +144,69 @@ class Trainer:
         except Exception:
           # A faulty file ends the run, but not what was learned before it was met.
           if step > first_step:
+            self._collect(pending)
             progress.write(f'saved {self.save(step - 1)} before the error')
           raise
         waited = time.perf_counter() - begin
-        metrics = {
-            name: float(value) for name, value in self.train_step(group, step).items()}
-        self._check_finite(metrics, step, group)
+        pending.append((step, group, self.train_step(group, step)))
+        last = step == config.num_steps - 1
+        stopping = interruption.requested
+        logs = step % config.update_tb_every == 0 or last
+        draws = bool(self.pictures and config.pictures_every) and (
+            step % config.pictures_every == 0 or last)
+        saves = last or stopping or (step > 0 and step % config.save_pred_every == 0)
+        # A GPU works on this step while the numbers of the one before are looked at: it is waited
+        # for only where something is shown or written.
+        metrics = self._collect(pending, ahead=0 if logs or draws or saves else 1)
         window['seconds'] += time.perf_counter() - begin
         window['waited'] += waited
         window['steps'] += 1
         progress.update()
-        last = step == config.num_steps - 1
         rates = {
             'images_per_second':
                 window['steps'] * config.batch_size * config.iter_size / window['seconds'],
             'data_wait_share': window['waited'] / window['seconds']}
-        progress.set_postfix_str(
-            f'loss {metrics["loss"]:.4f}, lr {metrics["learning_rate"]:.2g}, '
-            f'{rates["images_per_second"]:.1f} images/s, '
-            f'waiting for data {100 * rates["data_wait_share"]:.0f}%', refresh=False)
-        if step % config.update_tb_every == 0 or last:
+        if metrics:
+          progress.set_postfix_str(
+              f'loss {metrics["loss"]:.4f}, lr {metrics["learning_rate"]:.2g}, '
+              f'{rates["images_per_second"]:.1f} images/s, '
+              f'waiting for data {100 * rates["data_wait_share"]:.0f}%', refresh=False)
+        if logs:
           folder.scalars(step, {**metrics, **rates, 'parameter_norm': self._parameter_norm()})
           window.clear()
-        if self.pictures and config.pictures_every and (
-            step % config.pictures_every == 0 or last):
+        if draws:
           folder.images(step, self.pictures(group[-1]))
-        due = step > 0 and step % config.save_pred_every == 0
-        if due or last or interruption.requested:
+        if saves:
           saved = self.save(step)
           folder.flush()
-        if interruption.requested and not last:
-          return saved, interruption.requested
+        if stopping and not last:
+          return saved, stopping
     return saved, None
 
   def _parameter_norm(self):
     weights = [variable.numpy().ravel() for variable in self.train_step.trainable.values()]
     return float(np.sqrt(sum(np.dot(values, values) for values in weights)))
 
+  def _collect(self, pending, ahead=0):
+    """Takes steps off the queue but for the last `ahead` ones; returns the last one's metrics.
+
+    Raises:
+      NonFiniteError: see `run`.
+    """
+    metrics = {}
+    while len(pending) > ahead:
+      step, group, tensors = pending.popleft()
+      metrics = fetch(tensors)
+      self._check_finite(metrics, step, group)
+    return metrics
+
   def _check_finite(self, metrics, step, group):
     # A float16 gradient may overflow: the loss scale then skips the step, and only a loss that is
     # not finite, or a scale that has sunk to nothing, is a failure.
-    scale = self.train_step.loss_scale
-    names = ['loss'] if scale.enabled else ['loss', 'gradient_norm']
+    scale = metrics.get('loss_scale')
+    names = ['loss', 'gradient_norm'] if scale is None else ['loss']
     wrong = [name for name in names if not np.isfinite(metrics[name])]
-    if scale.enabled and float(scale.scale) < 2.0 ** -14:
+    if scale is not None and scale < 2.0 ** -14:
       wrong.append('gradient_norm (at any loss scale)')
     if wrong:
       images = ', '.join(name for batch in group for name in self.describe(batch))
@@ -219,6 +248,16 @@ def make_strategy(num_replicas):
   return tf.distribute.MirroredStrategy(
       devices[:num_replicas],
       cross_device_ops=None if kind == 'GPU' else tf.distribute.ReductionToOneDevice())
+
+
+def batch_device(num_replicas):
+  """Where batches are put as they are made: on the one GPU, or in the memory of the host.
+
+  The copy to the GPU is thus made by the thread that makes the batch, while earlier steps run.
+  TensorFlow leaves integers of 32 bits in the host's memory, where its programs expect them.
+  """
+  on_gpu = num_replicas == 1 and tf.config.list_physical_devices('GPU')
+  return 'GPU:0' if on_gpu else 'CPU:0'
 
 
 def use_devices(num_replicas):
