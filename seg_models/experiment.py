@@ -1,58 +1,34 @@
 """A training run put together: data, network, method and loop, from frozen configurations."""
 
+import contextlib
 import dataclasses
 import hashlib
 import pathlib
 
 import numpy as np
+import tensorflow as tf
 
 from seg_models.datasets import dataset_for
-from seg_models.image_reader import AugmentationConfig, read_list, training_batches
+from seg_models.image_reader import AugmentationConfig
 from seg_models.methods import METHODS
-from seg_models.models import ModelConfig, build_model, is_head, variable_names
-from seg_models.models.restoring import config_for, restore_model
-from seg_models.oversegmentations import with_oversegmentations
+from seg_models.models import ModelConfig
 from seg_models.pictures import batch_pictures
+from seg_models.training_setup import (
+  DataConfig,
+  NetworkConfig,
+  build_step,
+  find_entries,
+  make_batches,
+  model_config_of,
+  restore_start,
+)
 from utils import checkpoints, run_folder, training
-from utils.configuration import add_arguments, from_arguments, option
+from utils import workers as several
+from utils.cluster import TASK_HELP, WORKERS_HELP, find_cluster
+from utils.configuration import add_arguments, from_arguments, from_dict, option
 from utils.float32 import exact_float32
-from utils.train_step import TrainStep, uses_xla
-
-
-@dataclasses.dataclass(frozen=True)
-class DataConfig:
-  """Which images, and what their labels mean."""
-  data_dir: str = option('', 'folder that the paths of --data_list are relative to')
-  data_list: str = option('', 'text file with lines `image mask [oversegmentation]`')
-  oversegmentation_dir: str = option(
-      '', "folder of <id>.png, region ids, for what needs them; default: the list's third column")
-  dataset: str | None = option(
-      None, "descriptor with names and palette (seg_models/datasets.py); default: VOC's")
-  num_classes: int | None = option(
-      None, "classes, ignore label not counted; default: the descriptor's, VOC's 21")
-  ignore_label: int | None = option(None, "label that is never counted; default: 255")
-  cache: bool = option(False, 'keep decoded images in memory')
-
-
-@dataclasses.dataclass(frozen=True)
-class NetworkConfig:
-  """Which network, and where its weights come from."""
-  model: str | None = option(
-      None, "HEAD_BACKBONE (seg_models/models); default: the checkpoint's, else pspnet_resnet101")
-  embedding_dim: int | None = option(
-      None, "channels of the embedding; default: the checkpoint's, else 32")
-  output_stride: int | None = option(
-      None, "of the backbone; default: the checkpoint's, else 8", choices=(8, 16))
-  width: float | None = option(None, "factor of the backbone's channels; default likewise, else 1")
-  blocks: tuple[int, ...] | None = option(
-      None, "units of the ResNet's four blocks; default: the backbone's")
-  head_dim: int | None = option(None, "channels inside the head; default: the head's")
-  batch_norm_decay: float | None = option(None, 'of moving statistics; default: 0.9997, head 0.99')
-  use_global_status: bool = option(
-      False, 'freeze batch norm: statistics, gamma and beta stay as restored')
-  is_training: bool = option(True, 'accepted for the original; training always trains')
-  restore_from: str = option('', 'checkpoint or weight file to start from')
-  not_restore_classifier: bool = option(False, 'leave the head as initialised')
+from utils.rendezvous import meet
+from utils.train_step import uses_xla
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,9 +37,18 @@ class RunConfig:
   snapshot_dir: str = option('', 'folder of the run: checkpoints, config.json, metrics, events')
   resume: bool | None = option(
       None, 'go on in snapshot_dir; default: if it holds checkpoints')
-  num_gpu: int = option(1, 'replicas, each on a GPU of its own; as many as divide --batch_size')
+  num_gpu: int = option(
+      1, 'replicas on this machine, each on a GPU of its own; as many as divide --batch_size')
+  workers: str = option('', f'{WORKERS_HELP}. Each runs this command and reads its share of every '
+                        'batch; the chief keeps --snapshot_dir, the others need none of it')
+  task: int | None = option(None, TASK_HELP)
+  worker_timeout: int = option(
+      600, 'seconds until workers who do not come, or do nothing any more, are given up')
 
 
+# What a resumed run may change, and workers need not have in common.
+_FREE_FIELDS = (*training.FREE_FIELDS, 'cache', 'data_dir', 'data_list', 'oversegmentation_dir',
+                'restore_from')
 CONFIGS = (DataConfig, NetworkConfig, AugmentationConfig, training.TrainingConfig, RunConfig)
 
 
@@ -79,34 +64,21 @@ def train_from_arguments(method_name, namespace, defaults=None):
   return train(method_name, *configs)
 
 
-def _model_config(network, output_dim, newest=None):
-  """The network by flags, and by the file that it is restored from where there are none.
-
-  A run that is resumed has the network of its own newest checkpoint: the file that it started from
-  need not be there any more.
-  """
-  if newest is not None:
-    return config_for(newest, ModelConfig())
-  flags = {
-      'name': network.model, 'output_dim': output_dim, 'output_stride': network.output_stride,
-      'width': network.width, 'blocks': network.blocks, 'head_dim': network.head_dim}
-  given = {name: value for name, value in flags.items() if value is not None}
-  config = ModelConfig(**given)
-  if network.restore_from:
-    config = config_for(
-        network.restore_from, config, tuple(given),
-        restore_head=not network.not_restore_classifier)
-  decay = network.batch_norm_decay
-  if decay is None:
-    return config
-  return dataclasses.replace(config, batch_norm_decay=decay, head_batch_norm_decay=decay)
+def _settings(configs, method_name, replicas, entries):
+  """Dict of JSON values that says which run this is."""
+  settings = {'method': method_name, 'replicas': replicas}
+  for part in configs:
+    settings.update(dataclasses.asdict(part))
+  # Files may move between two starts; what they are may not change.
+  settings['images'] = hashlib.sha256('\n'.join(entry.id for entry in entries).encode()).hexdigest()
+  return settings
 
 
-def _claim_folder(run, data, network, augmentation, loop, method_config, method_name, replicas,
-                  entries):
+def _claim_folder(run, settings, defaults):
   """Decides between a new run and one to be resumed, before anything long; claims the folder.
 
-  Called under the folder's lock: what another process has written is not to be replaced.
+  Called under the folder's lock: what another process has written is not to be replaced. A run may
+  go on with another number of replicas, which compute the same.
 
   Returns:
     The prefix of the newest checkpoint, None for a new run.
@@ -121,15 +93,8 @@ def _claim_folder(run, data, network, augmentation, loop, method_config, method_
   if newest is None:
     # A run that died before its first checkpoint left nothing that is worth guarding.
     (pathlib.Path(run.snapshot_dir) / 'config.json').unlink(missing_ok=True)
-  config = {'method': method_name, 'replicas': replicas}
-  for part in (data, network, augmentation, loop, method_config):
-    config.update(dataclasses.asdict(part))
-  # Files may move between two starts; what they are may not change.
-  config['images'] = hashlib.sha256('\n'.join(entry.id for entry in entries).encode()).hexdigest()
   run_folder.claim(
-      run.snapshot_dir, config,
-      ignore=(*training.FREE_FIELDS, 'cache', 'data_dir', 'data_list', 'oversegmentation_dir',
-              'restore_from'))
+      run.snapshot_dir, settings, ignore=(*_FREE_FIELDS, 'replicas'), defaults=defaults)
   return newest
 
 
@@ -137,85 +102,64 @@ def train(method_name, data, network, augmentation, loop, run, method_config):
   """Trains one of `METHODS` as configured.
 
   Returns:
-    0 when the last step is done, 130 when Ctrl-C or SIGTERM stopped the run after saving it.
+    0 when the last step is done, 130 when Ctrl-C or SIGTERM, here or on another worker, stopped the
+    run after saving it.
 
   Raises:
     ValueError, FileNotFoundError: something is wrong with flags, lists, images' paths or the
       checkpoint; before any training.
-    utils.training.NonFiniteError: the loss or a gradient became infinite or NaN.
+    TimeoutError: other workers did not come.
+    utils.workers.WorkerLost: another worker died; says how to go on.
+    utils.pending_steps.NonFiniteError: the loss or a gradient became infinite or NaN.
   """
-  replicas = training.usable_replicas(run.num_gpu, loop.batch_size)
+  cluster = find_cluster(run.workers, run.task)
+  if cluster.count > 1:
+    replicas = several.local_replicas(cluster, run.num_gpu, loop.batch_size)
+  else:
+    replicas = training.usable_replicas(run.num_gpu, loop.batch_size)
   training.use_devices(replicas)
   exact_float32()
-  loop = dataclasses.replace(loop, jit_compile=uses_xla(loop.jit_compile, replicas))
+  loop = dataclasses.replace(
+      loop, jit_compile=uses_xla(loop.jit_compile, cluster.count * replicas))
   dataset = dataset_for(data.dataset, data.num_classes, data.ignore_label)
   method_class = METHODS[method_name]
   entries = find_entries(data, method_class, method_config)
   if not run.snapshot_dir:
     raise ValueError('--snapshot_dir is missing: name the folder for checkpoints and logs')
-  with run_folder.lock(run.snapshot_dir):
-    return _train(method_class, dataset, entries, replicas, data, network, augmentation, loop, run,
-                  method_config)
+  lock = run_folder.lock(run.snapshot_dir) if cluster.is_chief else contextlib.nullcontext()
+  with lock:
+    return _train(method_class, dataset, entries, cluster, replicas, data, network, augmentation,
+                  loop, run, method_config)
 
 
-def find_entries(data, method_class, method_config):
-  """The lines of the list that `data` names, with what the method needs of each: `Entry`s."""
-  if not data.data_list:
-    raise ValueError('--data_list is missing: a text file with lines `image mask`')
-  entries = read_list(data.data_list, data.data_dir, need_mask=method_class.needs_mask)
-  return with_oversegmentations(
-      entries, data.oversegmentation_dir, method_class.needs_oversegmentation(method_config))
-
-
-def make_batches(entries, dataset, augmentation, loop, method_class, method_config, first=0, *,
-                 cache=False, device=None):
-  """The `training_batches` that a method is trained with."""
-  with_regions = method_class.needs_oversegmentation(method_config)
-  return training_batches(
-      entries, dataset, augmentation, loop.batch_size, loop.seed, first, cache=cache,
-      need_mask=method_class.needs_mask,
-      max_regions=method_config.max_regions if with_regions else None, device=device)
-
-
-def build_step(network, loop, dataset, method_class, method_config, replicas=1, newest=None):
-  """The network, initialised or restored, under a method and the step that trains it.
-
-  Args:
-    network, loop, method_config: `NetworkConfig`, `TrainingConfig` and the method's own.
-    dataset: descriptor.
-    method_class: one of `METHODS`.
-    replicas: of the step.
-    newest: prefix of the checkpoint that will be resumed, which describes the network, or None.
-
-  Returns:
-    `TrainStep` and the network's `ModelConfig`.
-  """
-  model_config = _model_config(
-      network, method_class.output_dim(dataset.num_classes, network.embedding_dim), newest)
-  strategy = training.make_strategy(replicas)
-  with strategy.scope():
-    model = build_model(
-        model_config, synchronized=replicas > 1, use_global_status=network.use_global_status,
-        precision=loop.precision, seed=loop.seed)
-  variables = variable_names(model)
-  if network.restore_from and newest is None:
-    report = restore_model(
-        model, network.restore_from, restore_head=not network.not_restore_classifier)
-    print(report.summary())
-  method = method_class(model, dataset, method_config, loop.batch_size, loop.seed)
-  return TrainStep(
-      method, variables, loop, strategy,
-      {name: 10.0 if is_head(name) else 1.0 for name in variables}), model_config
-
-
-def _train(method_class, dataset, entries, replicas, data, network, augmentation, loop, run,
-           method_config):
+def _train(method_class, dataset, entries, cluster, replicas, data, network, augmentation, loop,
+           run, method_config):
   """`train` once flags and lists are checked, and no other process can be in the run's folder."""
-  method_name = method_class.name
-  newest = _claim_folder(
-      run, data, network, augmentation, loop, method_config, method_name, replicas, entries)
-  train_step, model_config = build_step(
-      network, loop, dataset, method_class, method_config, replicas, newest)
+  method_name, total = method_class.name, cluster.count * replicas
+  configs = data, network, augmentation, loop, method_config
+  settings = _settings(configs, method_name, total, entries)
+
+  def begin():
+    defaults = {}
+    for config in configs:
+      defaults.update(dataclasses.asdict(type(config)()))
+    newest = _claim_folder(run, settings, defaults)
+    model_config = model_config_of(
+        network, method_class.output_dim(dataset.num_classes, network.embedding_dim), newest)
+    return {'newest': newest and str(newest), 'model': dataclasses.asdict(model_config)}
+
+  same = {name: value for name, value in settings.items() if name not in _FREE_FIELDS}
+  known = meet(cluster, {**same, 'tensorflow': tf.__version__}, begin, run.worker_timeout)
+  newest, model_config = known['newest'], from_dict(ModelConfig, known['model'])
+
+  strategy = (training.make_strategy(replicas) if cluster.count == 1 else
+              several.make_strategy(cluster, replicas, run.worker_timeout))
+  workers = several.Workers(strategy, cluster)
+  with workers.watched(lambda: 'Start the same command on every worker again'):
+    train_step = build_step(
+        model_config, network, loop, dataset, method_class, method_config, strategy)
+  if newest is None and cluster.is_chief:
+    restore_start(train_step, network)
 
   def describe(batch):
     return [entries[index].image for index in np.asarray(batch['index'])]
@@ -227,7 +171,8 @@ def _train(method_class, dataset, entries, replicas, data, network, augmentation
           'method_config': dataclasses.asdict(method_config),
           'dataset': {'name': data.dataset, 'num_classes': dataset.num_classes,
                       'ignore_label': dataset.ignore_label}},
-      describe=describe, pictures=lambda batch: batch_pictures(train_step.method, batch, dataset))
+      describe=describe, pictures=lambda batch: batch_pictures(train_step.method, batch, dataset),
+      workers=workers)
   first_step = trainer.resume()
   if first_step >= loop.num_steps:
     print(f'{newest} is the last step already: nothing to do.')
@@ -243,12 +188,14 @@ def _train(method_class, dataset, entries, replicas, data, network, augmentation
   def batches(first):
     return make_batches(
         entries, dataset, augmentation, loop, method_class, method_config, first,
-        cache=data.cache, device=training.batch_device(replicas))
+        share=(cluster.index, cluster.count), cache=data.cache,
+        device=training.batch_device(total))
 
-  folder = run_folder.RunFolder(run.snapshot_dir, first_step)
+  folder = run_folder.RunFolder(run.snapshot_dir, first_step) if cluster.is_chief else None
   saved, signal = trainer.run(batches, folder, first_step)
   if signal:
-    print(f'{signal}: stopped after saving {saved}; the same command goes on from there.')
+    after = f'after saving {saved}' if saved else 'before the first step was done'
+    print(f'{signal}: stopped {after}; the same command goes on from there.')
     return 130
   print(f'Done: {saved}')
   return 0

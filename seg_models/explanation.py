@@ -44,9 +44,9 @@ def explanation_sheet(image, truth, prediction, segments, dataset, data_dir, *, 
   if truth is not None:
     maps.append(('truth', colors.colorize(truth, dataset.palette)))
   maps.append(('prediction', colors.overlay(image, colors.colorize(prediction, dataset.palette))))
-  sheet = [[_tile(picture, title, None, height) for title, picture in maps]]
+  sheet = [[tile(picture, title, None, height) for title, picture in maps]]
   for segment in _most_telling(segments)[:rows]:
-    row = [_tile(_crop(image, segment['box']), f'{dataset.classes[segment["class"]]}',
+    row = [tile(_crop(image, segment['box']), f'{dataset.classes[segment["class"]]}',
                  dataset.palette[segment['class']], height)]
     for neighbour in segment['neighbours'][:neighbours]:
       if 'image' not in neighbour or 'box' not in neighbour:
@@ -54,11 +54,11 @@ def explanation_sheet(image, truth, prediction, segments, dataset, data_dir, *, 
                          'extract_prototypes.py of this project')
       source = images.read_image(os.path.join(data_dir, neighbour['image']))
       name = dataset.classes[neighbour['class']]
-      row.append(_tile(
+      row.append(tile(
           _crop(source, neighbour['box']), f'{name} {neighbour["similarity"]:.2f}',
           dataset.palette[neighbour['class']], height))
     sheet.append(row)
-  return _stack(sheet)
+  return stack_rows(sheet)
 
 
 def _most_telling(segments):
@@ -75,26 +75,26 @@ def _crop(image, box):
   return image[top:bottom, left:right]
 
 
-def _tile(picture, title, color, height):
+def tile(picture, title, color, height):
   """A picture scaled to one height in a coloured frame, with a line of text below."""
   width = max(1, min(3 * height, round(picture.shape[1] * height / picture.shape[0])))
   scaled = Image.fromarray(picture).resize((width, height), Image.Resampling.BILINEAR)
   font_width = 7 * len(title)
-  tile = Image.new(
+  framed = Image.new(
       'RGB', (max(width, font_width) + 2 * _MARGIN, height + 2 * _MARGIN + _TEXT), _FRAME)
-  draw = ImageDraw.Draw(tile)
+  draw = ImageDraw.Draw(framed)
   if color is not None:
     frame = tuple(int(channel) for channel in color)
     draw.rectangle([0, 0, width + 2 * _MARGIN - 1, height + 2 * _MARGIN - 1], fill=frame)
-  tile.paste(scaled, (_MARGIN, _MARGIN))
+  framed.paste(scaled, (_MARGIN, _MARGIN))
   draw.text((_MARGIN, height + 2 * _MARGIN), title, fill=(0, 0, 0))
-  return np.asarray(tile)
+  return np.asarray(framed)
 
 
-def _stack(rows):
+def stack_rows(rows):
   """Tiles side by side, rows below each other, on white."""
-  lines = [np.concatenate([_pad(tile, max(t.shape[0] for t in row), tile.shape[1])
-                           for tile in row], axis=1) for row in rows]
+  lines = [np.concatenate([_pad(one, max(one.shape[0] for one in row), one.shape[1])
+                           for one in row], axis=1) for row in rows]
   width = max(line.shape[1] for line in lines)
   return np.concatenate([_pad(line, line.shape[0], width) for line in lines])
 

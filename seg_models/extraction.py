@@ -82,13 +82,15 @@ class BankFolder:
     data_dir: folder that the images' names in the bank are relative to.
     settings: dict of JSON values, everything else that the bank depends on.
     overwrite: whether the bank or parts that are there are removed first.
+    share: (i, n) where n processes fill the folder together and this one does every n-th image from
+      the i-th on. Whoever finds all parts there joins them; where two do, they write the same.
 
   Raises:
     ValueError: the folder holds parts of other settings, or a bank of which nothing is known; see
       `utils.resuming.claim`.
   """
 
-  def __init__(self, save_dir, entries, data_dir, settings, overwrite=False):
+  def __init__(self, save_dir, entries, data_dir, settings, overwrite=False, share=(0, 1)):
     self.folder = pathlib.Path(save_dir) / 'prototypes'
     self.entries = entries
     self._data_dir = data_dir
@@ -97,14 +99,16 @@ class BankFolder:
     settings = {
         **settings, 'images': len(entries),
         'list': hashlib.sha256(names.encode()).hexdigest()[:16]}
-    bank_files = [self.folder / name for name in (banks.FEATURES, banks.LABELS, banks.INFO)]
-    outputs = {path: None for path in bank_files if path.exists()}
-    outputs.update({path: path.stem for path in self._parts.glob('*.npz')})
+    self.mine = entries[share[0]::share[1]]
     sources = {
         entry.id: resuming.stamp(*filter(None, (entry.image, entry.mask, entry.oversegmentation)))
-        for entry in entries}
+        for entry in self.mine}
     self._record = self.folder / 'extraction.json'
-    resuming.claim(self._record, settings, sources, outputs, overwrite)
+    with resuming.held(self._record):
+      bank_files = [self.folder / name for name in (banks.FEATURES, banks.LABELS, banks.INFO)]
+      outputs = {path: None for path in bank_files if path.exists()}
+      outputs.update({path: path.stem for path in self._parts.glob('*.npz')})
+      resuming.claim(self._record, settings, sources, outputs, overwrite)
     if self.is_complete:
       self._tidy_up()  # a run may have been killed between writing the bank and this
 
@@ -118,8 +122,17 @@ class BankFolder:
     return (self.folder / banks.FEATURES).exists()
 
   def missing(self):
-    """The entries that have no part yet."""
-    return [entry for entry in self.entries if not self._part(entry).exists()]
+    """The entries of this process's share that have no part yet."""
+    return self._without_part(self.mine)
+
+  def left(self):
+    """The entries of the whole list that have no part yet."""
+    left = self._without_part(self.entries)
+    # In this order: parts go after the bank is there.
+    return [] if self.is_complete else left
+
+  def _without_part(self, entries):
+    return [entry for entry in entries if not self._part(entry).exists()]
 
   def write(self, entry, bank):
     """Keeps the prototypes of one image."""
@@ -134,7 +147,14 @@ class BankFolder:
     Raises:
       ValueError: no image has a prototype.
     """
-    parts = [banks.load_part(self._part(entry)) for entry in self.entries]
+    try:
+      parts = [banks.load_part(self._part(entry)) for entry in self.entries]
+    except FileNotFoundError:
+      if not self.is_complete:
+        raise
+      bank = banks.load_bank(self.folder)  # another process joined them just now
+      known = set(bank.image)
+      return bank, [name for name in map(self.name_of, self.entries) if name not in known]
     without = [self.name_of(entry) for entry, part in zip(self.entries, parts, strict=True)
                if not len(part)]
     if len(without) == len(parts):
@@ -146,8 +166,7 @@ class BankFolder:
     return bank, without
 
   def _tidy_up(self):
-    if self._parts.exists():
-      shutil.rmtree(self._parts)
+    shutil.rmtree(self._parts, ignore_errors=True)  # of which another process may do the same
     resuming.complete(self._record)
 
   def _part(self, entry):

@@ -121,6 +121,35 @@ def folder_of(path, entries, settings=None, **options):
   return BankFolder(path, entries, str(path / 'data'), settings, **options)
 
 
+def test_shares_meet_in_one_bank(tmp_path, entries):
+  first, second = (folder_of(tmp_path, entries, share=(index, 2)) for index in range(2))
+  assert first.missing() == [entries[0], entries[2]] and second.missing() == [entries[1]]
+  for index in (2, 0):
+    first.write(entries[index], PARTS[index])
+  assert not first.missing() and first.left() == [entries[1]]
+  second.write(entries[1], PARTS[1])
+  assert not second.left()
+  # Both see that all is there: the one joins while the other is about to, or has read the parts.
+  bank, _ = first.finish()
+  assert not second.left()
+  again, without = second.finish()
+  assert without == []
+  assert_equal(bank, banks.join_banks(PARTS))
+  assert_equal(again, bank)
+
+
+def test_a_share_lets_alone_what_others_did_on_other_hosts(tmp_path, entries):
+  first, second = (folder_of(tmp_path, entries, share=(index, 2)) for index in range(2))
+  first.write(entries[0], PARTS[0])
+  second.write(entries[1], PARTS[1])
+  for entry in entries:  # the same images at another time, as copies on another host have
+    pathlib.Path(entry.image).write_text('copied')
+  assert folder_of(tmp_path, entries, share=(1, 2)).missing() == [entries[1]]
+  assert first.missing() == [entries[2]]
+  folder_of(tmp_path, entries)
+  assert first.missing() == [entries[0], entries[2]]
+
+
 def test_parts_are_joined_in_the_lists_order(tmp_path, entries):
   folder = folder_of(tmp_path, entries)
   assert not folder.is_complete and folder.missing() == entries

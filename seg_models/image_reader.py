@@ -150,7 +150,8 @@ def iterate_examples(entries, dataset, need_mask=True, max_regions=None, *, pref
 
 def training_batches(
     entries, dataset, augmentation: AugmentationConfig, batch_size, seed, first_step=0, *,
-    cache=False, shuffle=True, need_mask=True, max_regions=None, prefetch=None, device=None):
+    share=(0, 1), cache=False, shuffle=True, need_mask=True, max_regions=None, prefetch=None,
+    device=None):
   """Endless augmented batches, the same ones in every run.
 
   Batch s depends on (seed, s) alone, whatever the number of threads and whichever step a run starts
@@ -164,6 +165,8 @@ def training_batches(
     batch_size: images a batch, B.
     seed: non-negative int.
     first_step: the batch to begin with.
+    share: (i, n) for the i-th of n equal parts of every batch, of which nothing else is read; B is
+      then batch_size / n.
     cache: keep the decoded images in memory, 3 bytes a pixel and 4 more for each map.
     shuffle: False for the list's order.
     need_mask: False leaves the masks unread; every label is then the ignore label.
@@ -191,6 +194,11 @@ def training_batches(
   order = functools.lru_cache(maxsize=2)(
       lambda epoch: np.random.default_rng([seed, 0, epoch]).permutation(len(entries)))
 
+  part, parts = share
+  if batch_size % parts:
+    raise ValueError(f'--batch_size {batch_size} cannot be divided into {parts} parts')
+  offsets = range(part * batch_size // parts, (part + 1) * batch_size // parts)
+
   def make_example(place):
     epoch, index = divmod(place, len(entries))
     if shuffle:
@@ -205,7 +213,7 @@ def training_batches(
     return {**crop, 'size': np.array(size, np.int32), 'index': np.int64(index)}
 
   def make_batch(step):
-    examples = [make_example(step * batch_size + offset) for offset in range(batch_size)]
+    examples = [make_example(step * batch_size + offset) for offset in offsets]
     with tf.device(device):
       return {name: tf.convert_to_tensor(np.stack([example[name] for example in examples]))
               for name in examples[0]}

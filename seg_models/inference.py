@@ -22,6 +22,7 @@ from seg_models.inference_setup import (
   segment_settings,
 )
 from seg_models.multi_scale import SCALES
+from seg_models.on_devices import on_devices
 from seg_models.prediction import (
   VOTES,
   MultiScalePredictor,
@@ -83,13 +84,24 @@ SOFTMAX = (*COMMON, ScaleConfig)
 
 
 def run_from_arguments(function, parser, classes, arguments=None, defaults=None):
-  """Parses a command line into `classes` and calls `function` with one instance of each."""
+  """Parses a command line into `classes` and calls `function` with one instance of each.
+
+  With --num_gpu several processes do, each with its part of the list.
+
+  Args:
+    function: returns an exit status; of a module, so that other processes find it.
+    parser: an `argparse.ArgumentParser`.
+    classes: dataclasses, `OutputConfig` among them.
+    arguments: list of str, or None for the command line.
+    defaults: see `utils.configuration.add_arguments`.
+  """
   add_arguments(parser, *classes, defaults=defaults)
   namespace = parser.parse_args(arguments)
-  return function(*(from_arguments(cls, namespace, defaults) for cls in classes))
+  configs = [from_arguments(cls, namespace, defaults) for cls in classes]
+  return on_devices(function, configs)
 
 
-def _batches(missing, total, dataset, need_mask, max_regions, batch_size):
+def batches(missing, total, dataset, need_mask, max_regions, batch_size):
   """Yields (entries, images, labels, regions) of the missing entries and shows the progress."""
   examples = iterate_examples(missing, dataset, need_mask, max_regions)
   with tqdm.tqdm(
@@ -100,7 +112,16 @@ def _batches(missing, total, dataset, need_mask, max_regions, batch_size):
       progress.update(len(batch))
 
 
-def _start(network_config, network):
+def left_message(folder, output):
+  """What to say where other processes have not done their parts yet."""
+  index, count = output.share
+  return (f'part {index} of {count} ({len(folder.mine)} images) is done; {len(folder.left())} '
+          'images are left to others, the last of whom ends the work; the same command with '
+          '--shard 0/1 does them here')
+
+
+def announce(network_config, network):
+  """Prints what was restored, and which flags have no use."""
   print(network.report)
   if network_config.unused():
     print(network_config.unused())
@@ -121,19 +142,22 @@ def extract(data, network_config, output, segments, extraction):
   folder = BankFolder(
       output.save_dir, entries, data.data_dir,
       {**network.settings, **segments.settings(), **dataclasses.asdict(extraction),
-       'ignore_label': dataset.ignore_label}, output.overwrite)
+       'ignore_label': dataset.ignore_label}, output.overwrite, output.share)
   if folder.is_complete:
     print(f'{folder.folder} is complete: nothing to do.')
     return 0
-  _start(network_config, network)
+  announce(network_config, network)
   extractor = Extractor(
       Embedder(network.dense), segments.segmenter(), dataset.ignore_label,
       extraction.prototype_mode)
-  for done, images, labels, regions in _batches(
-      folder.missing(), len(entries), dataset, True, segments.regions_read, output.batch_size):
+  for done, images, labels, regions in batches(
+      folder.missing(), len(folder.mine), dataset, True, segments.regions_read, output.batch_size):
     found = extractor(images, labels, [folder.name_of(entry) for entry in done], regions)
     for entry, bank in zip(done, found, strict=True):
       folder.write(entry, bank)
+  if folder.left():
+    print(left_message(folder, output))
+    return 0
   bank, without = folder.finish()
   skipped = '' if not without else (
       f'; {len(without)} images without a labelled pixel gave none ({", ".join(without[:5])}'
@@ -160,7 +184,7 @@ def predict_segsort(data, network_config, output, segments, retrieval, scales):
   require(save_dir=output.save_dir, prototype_dir=retrieval.prototype_dir)
   entries = load_entries(data, False, segments)
   bank = banks.load_bank(retrieval.prototype_dir)
-  palette, palette_settings = _palette(output)
+  palette, palette_settings = palette_of(output)
   windows = clustered_windows(network_config, retrieval, scales)
   several = scales.several or windows is not None
   if several and retrieval.save_neighbours:
@@ -199,7 +223,7 @@ def predict_softmax(data, network_config, output, scales):
   """Labels a list's images by a classifier; returns 0; raises as `predict_segsort`."""
   require(save_dir=output.save_dir)
   entries = load_entries(data, False)
-  palette, palette_settings = _palette(output)
+  palette, palette_settings = palette_of(output)
   network = load_network(data, network_config, 'softmax')
   predictor = SoftmaxPredictor(network.dense, scales.scales, scales.flip_aug)
   settings = {**network.settings, 'scales': scales.scales, 'flip': scales.flip_aug,
@@ -208,7 +232,7 @@ def predict_softmax(data, network_config, output, scales):
                   network_config, network, output, settings, palette)
 
 
-def _palette(output):
+def palette_of(output):
   """The colours of --colormap, None for the data set's, and what they add to the settings."""
   if not output.colormap:
     return None, {}
@@ -224,18 +248,20 @@ def _predict(predict, entries, network_config, network, output, settings, palett
   """Writes `predict(images, names, regions)`: for each image (labels,) or (labels, neighbours)."""
   folder = PredictionFolder(
       output.save_dir, entries, network.dataset, settings, palette, with_neighbours,
-      output.overwrite)
-  missing = folder.missing()
-  if not missing:
+      output.overwrite, output.share)
+  if not folder.left():
     folder.finish()
     print(f'{output.save_dir} holds all {len(entries)} predictions: nothing to do.')
     return 0
-  _start(network_config, network)
-  for done, images, _, regions in _batches(
-      missing, len(entries), network.dataset, False, max_regions, output.batch_size):
+  announce(network_config, network)
+  for done, images, _, regions in batches(
+      folder.missing(), len(folder.mine), network.dataset, False, max_regions, output.batch_size):
     results = predict(images, [entry.image for entry in done], regions)
     for entry, result in zip(done, results, strict=True):
       folder.write(entry, *result)
+  if folder.left():
+    print(left_message(folder, output))
+    return 0
   folder.finish()
   print(f'{len(entries)} predictions in {output.save_dir}: gray/ (class ids), color/ (pictures)'
         f'{", neighbours/ (what each segment was found to be like)" if with_neighbours else ""}')

@@ -7,6 +7,12 @@ import numpy as np
 from utils import colors, files, images, resuming
 
 
+def sources_of(entries):
+  """Id -> `utils.resuming.stamp` of the files that an image's prediction is made from."""
+  return {entry.id: resuming.stamp(*filter(None, (entry.image, entry.oversegmentation)))
+          for entry in entries}
+
+
 class PredictionFolder:
   """`gray/<id>.png`, `color/<id>.png` and, if asked for, `neighbours/<id>.json` for every image.
 
@@ -21,6 +27,8 @@ class PredictionFolder:
     palette: uint8 [colours, 3], or None for the data set's.
     with_neighbours: whether the third file belongs to an image.
     overwrite: whether all predictions that are there are removed first.
+    share: (i, n) where n processes fill the folder together and this one does every n-th image from
+      the i-th on.
 
   Raises:
     ValueError: the folder holds unfinished predictions of other settings, or predictions of which
@@ -28,7 +36,7 @@ class PredictionFolder:
   """
 
   def __init__(self, save_dir, entries, dataset, settings, palette=None, with_neighbours=False,
-               overwrite=False):
+               overwrite=False, share=(0, 1)):
     self._folder = pathlib.Path(save_dir)
     self._entries = entries
     self._record = self._folder / 'inference.json'
@@ -36,22 +44,28 @@ class PredictionFolder:
     self._classes = dataset.classes
     self._palette = dataset.palette if palette is None else palette
     self._with_neighbours = with_neighbours
-    outputs = [*self._folder.glob('gray/*.png'), *self._folder.glob('color/*.png'),
-               *self._folder.glob('neighbours/*.json')]
-    sources = {
-        entry.id: resuming.stamp(*filter(None, (entry.image, entry.oversegmentation)))
-        for entry in entries}
-    resuming.claim(
-        self._record, settings, sources, {path: path.stem for path in outputs}, overwrite)
+    self.mine = entries[share[0]::share[1]]
+    sources = sources_of(self.mine)
+    with resuming.held(self._record):
+      outputs = [*self._folder.glob('gray/*.png'), *self._folder.glob('color/*.png'),
+                 *self._folder.glob('neighbours/*.json')]
+      resuming.claim(
+          self._record, settings, sources, {path: path.stem for path in outputs}, overwrite)
 
   def _paths(self, entry):
     paths = [self._folder / 'gray' / f'{entry.id}.png', self._folder / 'color' / f'{entry.id}.png']
     return paths + [self._folder / 'neighbours' / f'{entry.id}.json'] * self._with_neighbours
 
   def missing(self):
-    """The entries of which not all files are there."""
-    return [entry for entry in self._entries
-            if not all(path.exists() for path in self._paths(entry))]
+    """The entries of this process's share of which not all files are there."""
+    return self._unfinished(self.mine)
+
+  def left(self):
+    """The entries of the whole list of which not all files are there."""
+    return self._unfinished(self._entries)
+
+  def _unfinished(self, entries):
+    return [entry for entry in entries if not all(path.exists() for path in self._paths(entry))]
 
   def write(self, entry, labels, neighbours=None):
     """Writes the files of one image.

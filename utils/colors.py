@@ -58,6 +58,23 @@ def overlay(image, colored, opacity=0.5):
   return np.round(mixed).astype(np.uint8)
 
 
+def outlined(image, ids, color=(255, 255, 0)):
+  """Draws the borders between regions, one pixel wide: on the pixels above or left of them.
+
+  Args:
+    image: uint8 [height, width, 3].
+    ids: integer [height, width]; neighbours with different ids are in different regions.
+    color: uint8 [3] of the lines.
+
+  Returns:
+    uint8 [height, width, 3].
+  """
+  border = np.zeros(ids.shape, bool)
+  border[:-1] |= ids[:-1] != ids[1:]
+  border[:, :-1] |= ids[:, :-1] != ids[:, 1:]
+  return np.where(border[..., None], np.array(color, np.uint8), image)
+
+
 def load_colormap(path):
   """Reads a colour map in MATLAB's format, such as the original's misc/colormapvoc.mat.
 

@@ -40,6 +40,15 @@ def test_overlay_blends():
   np.testing.assert_array_equal(blended, np.full((1, 2, 3), 175))
 
 
+def test_outlines_lie_between_regions():
+  image = np.full((3, 4, 3), 9, np.uint8)
+  ids = np.array([[0, 0, 5, 5], [0, 0, 5, 5], [0, 7, 7, 7]])
+  drawn = (colors.outlined(image, ids, (1, 2, 3)) == (1, 2, 3)).all(axis=-1)
+  np.testing.assert_array_equal(drawn, [[0, 1, 0, 0], [0, 1, 1, 1], [1, 0, 0, 0]])
+  np.testing.assert_array_equal(colors.outlined(image, np.zeros((3, 4), int)), image)
+  assert (image == 9).all()
+
+
 @pytest.mark.parametrize('values', [
     np.array([[0, 0, 0], [128, 64, 255]]) / 255, np.array([[0, 0, 0], [128, 64, 255]], np.uint8)])
 def test_load_colormap(tmp_path, values):

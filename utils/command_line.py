@@ -9,8 +9,8 @@ def run(main):
 
   What is wrong with flags, files, data or packages (ValueError, OSError, ImportError and their kin,
   raised with a message for the user) is printed to standard error in one piece and ends in status
-  2; set SEGSORT_TRACEBACK=1 to see where it arose. Anything else is a defect and keeps its
-  traceback.
+  2, or the `status` of the error; set SEGSORT_TRACEBACK=1 to see where it arose. Anything else is a
+  defect and keeps its traceback.
   """
   try:
     sys.exit(main())
@@ -22,4 +22,10 @@ def run(main):
       raise
     print(f'{os.path.basename(sys.argv[0])}: error: {error}\n'
           '(SEGSORT_TRACEBACK=1 shows where it arose)', file=sys.stderr)
-    sys.exit(2)
+    status = getattr(error, 'status', None)
+    if status is None:
+      sys.exit(2)
+    # Of a worker whose fellows are gone: TensorFlow's farewell would wait for them.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)

@@ -1,6 +1,7 @@
 """Files that are complete or absent: written under a temporary name and renamed."""
 
 import contextlib
+import errno
 import json
 import os
 import pathlib
@@ -38,6 +39,29 @@ def replacing(path, mode='wb'):
           error.errno, f'{error.strerror}: cannot write it (an older file of that name is '
           'untouched); make room or choose another folder', str(path)) from error
     raise
+
+
+@contextlib.contextmanager
+def locked(path):
+  """Block that one process at a time is in, of all that name this file (also on other hosts).
+
+  The lock is the system's (flock) and ends with its process. Where there is none (no POSIX), or the
+  file system has none, nothing is kept apart: that is for a process by itself good enough.
+  """
+  try:
+    import fcntl
+  except ImportError:
+    yield
+    return
+  path = pathlib.Path(path)
+  path.parent.mkdir(parents=True, exist_ok=True)
+  with open(path, 'a') as file:
+    try:
+      fcntl.flock(file, fcntl.LOCK_EX)
+    except OSError as error:
+      if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS):
+        raise
+    yield
 
 
 def write_json(path, value):

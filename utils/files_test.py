@@ -62,3 +62,34 @@ def test_a_damaged_json_file_is_named(tmp_path):
   path.write_text('{"a": ')
   with pytest.raises(ValueError, match='a.json is not a JSON file'):
     files.read_json(path)
+
+
+def test_a_lock_keeps_others_out_until_it_is_released(tmp_path):
+  order = []
+
+  def other():
+    with files.locked(tmp_path / 'new' / '.lock'):
+      order.append('other')
+  thread = threading.Thread(target=other)
+  with files.locked(tmp_path / 'new' / '.lock'):
+    thread.start()
+    thread.join(0.2)
+    assert thread.is_alive()
+    order.append('first')
+  thread.join(5)
+  assert order == ['first', 'other']
+
+
+def test_a_file_system_without_locks_does_for_one_process(tmp_path, monkeypatch):
+  fcntl = pytest.importorskip('fcntl')
+
+  def fail(number):
+    def flock(*arguments):
+      raise OSError(number, 'no')
+    monkeypatch.setattr(fcntl, 'flock', flock)
+  fail(errno.ENOLCK)
+  with files.locked(tmp_path / '.lock'):
+    pass
+  fail(errno.EIO)
+  with pytest.raises(OSError, match='no'), files.locked(tmp_path / '.lock'):
+    pytest.fail('not locked')

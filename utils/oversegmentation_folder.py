@@ -11,6 +11,7 @@ import scipy.io
 
 from utils import files, images, oversegmentation
 from utils.background import map_processes
+from utils.cluster import parse_shard
 from utils.contours import DETECTORS
 
 _ENDINGS = {'.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.ppm', '.webp'}
@@ -85,14 +86,6 @@ def find_images(source, data_dir=''):
       raise ValueError(f'{other} and {path} would share one mask, which is named after the image: '
                        'rename one, or make them in separate calls')
   return paths
-
-
-def parse_shard(text):
-  """`I/N` as two ints, 0 <= I < N."""
-  index, _, count = text.partition('/')
-  if not (index.isdecimal() and count.isdecimal() and int(index) < int(count)):
-    raise ValueError(f'--shard {text}: write I/N with 0 <= I < N, such as 0/4 .. 3/4')
-  return int(index), int(count)
 
 
 def plan(source, data_dir, contours, output, ucm_dir, shard, config):

@@ -15,7 +15,6 @@ from utils.oversegmentation_folder import (
   find_one,
   make_all,
   make_one,
-  parse_shard,
   plan,
 )
 
@@ -90,12 +89,6 @@ def test_contours_of_other_weights_are_not_mixed(folder):
 def test_shards_are_a_partition(folder):
   parts = [planned(folder, f'{index}/3', 'gradient')[0] for index in range(3)]
   assert sorted(job.image[-5] for part in parts for job in part) == list('abcd')
-
-
-@pytest.mark.parametrize('shard', ['3/3', '1', '-1/2', 'a/b', '0/0'])
-def test_faulty_shards_are_refused(shard):
-  with pytest.raises(ValueError, match='--shard'):
-    parse_shard(shard)
 
 
 def test_masks_made_otherwise_are_not_mixed(folder):

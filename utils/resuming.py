@@ -38,6 +38,16 @@ def stamp(*paths):
   return digest.hexdigest()[:16]
 
 
+def held(record):
+  """Block in which no other process claims the folder of a record, or calls it complete.
+
+  Several processes may fill a folder together, each with its share of the images: what is there is
+  to be listed, and the folder claimed, inside such a block.
+  """
+  record = pathlib.Path(record)
+  return files.locked(record.with_name(f'.{record.name}.lock'))
+
+
 def claim(record, settings, sources, outputs, overwrite=False):
   """Decides which outputs in a folder may be kept, removes the others, and writes the record.
 
@@ -52,7 +62,8 @@ def claim(record, settings, sources, outputs, overwrite=False):
     record: path of the JSON file that says what the outputs were made with: `settings`, `sources`
       and whether the run is `complete`, see `complete`.
     settings: dict of JSON values: everything that every output depends on.
-    sources: id -> `stamp` of the files that the output of this id is made from.
+    sources: id -> `stamp` of the files that the output of this id is made from, of the images that
+      this process is to do: what others did on other hosts, where files have other stamps, is kept.
     outputs: path -> id, or None where it depends on all sources, of the outputs that exist, in the
       order in which they are to be removed; other files stay untouched.
     overwrite: whether all outputs are removed, whatever made them.
@@ -90,14 +101,18 @@ def claim(record, settings, sources, outputs, overwrite=False):
       print(f'{record.parent}: the results of a finished run with other settings ({differences}) '
             'are replaced')
   for path in removed:
-    path.unlink()
+    path.unlink(missing_ok=True)  # another process may have joined parts and removed them
   files.write_json(
       record, {'complete': False, 'settings': settings, 'sources': {**kept, **sources}})
 
 
 def complete(record):
-  """Notes that the run which has claimed a folder has written all its outputs."""
-  files.write_json(record, {**_read(record), 'complete': True})
+  """Notes that the run which has claimed a folder has written all its outputs.
+
+  Not to be called inside a block of `held`.
+  """
+  with held(record):
+    files.write_json(record, {**_read(record), 'complete': True})
 
 
 def _read(record):

@@ -38,7 +38,8 @@ def environment():
       'keras': tf.keras.__version__,
       'numpy': np.__version__,
       'host': socket.gethostname(),
-      'devices': [device.name for device in tf.config.list_logical_devices()],
+      # Not the logical ones: to list those starts TensorFlow, before workers can be made known.
+      'devices': [device.name for device in tf.config.list_physical_devices()],
       'started': time.strftime('%Y-%m-%dT%H:%M:%S%z'),
   }
 
@@ -117,13 +118,15 @@ class RunFolder:
     self._writer.close()
 
 
-def claim(directory, config, *, ignore=()):
+def claim(directory, config, *, ignore=(), defaults=None):
   """Writes config.json into a run's folder, or checks that the folder is this very run's.
 
   Args:
     directory: the run's folder.
     config: nested dict of JSON values: everything that the run's result depends on.
     ignore: top-level keys that a resumed run may change (how often something is written, say).
+    defaults: dict of what top-level keys mean that an older version of this project did not know
+      and so did not record.
 
   Returns:
     The environments of the run so far, this start's last.
@@ -137,10 +140,11 @@ def claim(directory, config, *, ignore=()):
   if path.exists():
     old = read_json(path)
     starts = old['starts']
+    known = {**json.loads(json.dumps(defaults or {})), **old['config']}
     differences = [
-        f'{name}: {old["config"].get(name)!r} there, {config.get(name)!r} now'
+        f'{name}: {known.get(name)!r} there, {config.get(name)!r} now'
         for name in sorted(set(old['config']) | set(config))
-        if name not in ignore and old['config'].get(name) != config.get(name)]
+        if name not in ignore and known.get(name) != config.get(name)]
     if differences:
       raise ValueError(
           f'{path} belongs to a run with another configuration ({"; ".join(differences)}). '

@@ -14,6 +14,8 @@ import tqdm
 from utils import checkpoints
 from utils.configuration import option
 from utils.interruption import Interruption
+from utils.pending_steps import PendingSteps
+from utils.workers import Workers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,17 +57,10 @@ FREE_FIELDS = (
     'save_pred_every', 'update_tb_every', 'pictures_every', 'keep_checkpoints', 'jit_compile')
 
 
-class NonFiniteError(ArithmeticError):
-  """The loss or a gradient became infinite or NaN."""
-
-
-def fetch(metrics):
-  """Name -> float of name -> float32 scalar tensor, brought from the device in one piece."""
-  return dict(zip(metrics, tf.stack(list(metrics.values())).numpy().tolist(), strict=True))
-
-
 class Trainer:
   """Runs a `TrainStep` over batches and keeps its folder.
+
+  Of several workers only the chief reads and writes the folder.
 
   Args:
     train_step: `utils.train_step.TrainStep`.
@@ -74,22 +69,37 @@ class Trainer:
     metadata: JSON-able dict stored in every checkpoint (the model's configuration among it).
     describe: function of a batch that names its images, for error messages.
     pictures: function of a batch that returns name -> uint8 [N, H, W, 3], or None.
+    workers: `utils.workers.Workers`, or None for a process by itself.
   """
 
-  def __init__(self, train_step, config, directory, *, metadata, describe, pictures=None):
+  def __init__(self, train_step, config, directory, *, metadata, describe, pictures=None,
+               workers=None):
     self.train_step = train_step
     self.config = config
     self.directory = pathlib.Path(directory)
     self.metadata = metadata
     self.describe = describe
     self.pictures = pictures
+    self.workers = workers or Workers(train_step.strategy)
+    self._saved = None
 
   def resume(self):
     """Restores the newest checkpoint of the folder; returns the step that comes next, 0 if none.
 
+    The chief does, and tells the other workers, whose weights are the chief's in any case.
+
     Raises:
       ValueError: the checkpoint does not hold exactly what this run needs.
+      utils.workers.WorkerLost: a worker was lost.
     """
+    step = self._restore() if self.workers.is_chief else 0
+    with self.workers.watched(self._how_to_go_on):
+      self.workers.copy_from_chief(self.train_step.saved_variables().values())
+      step = int(self.workers.total(step))
+    self._saved = self.directory / f'model.ckpt-{step - 1}' if step else None
+    return step
+
+  def _restore(self):
     prefix = checkpoints.latest(self.directory)
     if prefix is None:
       return 0
@@ -106,11 +116,13 @@ class Trainer:
     return archive.metadata['next_step']
 
   def save(self, step):
-    """Writes `model.ckpt-<step>`, the weights after the update of the 0-based step."""
-    arrays = {name: value.numpy() for name, value in self.train_step.saved_variables().items()}
+    """Writes `model.ckpt-<step>`, the weights after the update of the 0-based step; its prefix."""
     prefix = self.directory / f'model.ckpt-{step}'
-    checkpoints.save(prefix, arrays, {**self.metadata, 'step': step, 'next_step': step + 1})
-    checkpoints.update_state(self.directory, prefix, keep=self.config.keep_checkpoints)
+    if self.workers.is_chief and prefix != self._saved:
+      arrays = {name: value.numpy() for name, value in self.train_step.saved_variables().items()}
+      checkpoints.save(prefix, arrays, {**self.metadata, 'step': step, 'next_step': step + 1})
+      checkpoints.update_state(self.directory, prefix, keep=self.config.keep_checkpoints)
+    self._saved = prefix
     return prefix
 
   def run(self, make_batches, folder, first_step=0):
@@ -118,46 +130,54 @@ class Trainer:
 
     Args:
       make_batches: function of the index of the first batch (a step takes `iter_size` of them) that
-        returns an endless iterable of batches, the same ones whatever the index it starts from.
-      folder: `utils.run_folder.RunFolder` for metrics and pictures.
+        returns an endless iterable of batches, the same ones whatever the index it starts from; of
+        several workers, each has its own share of them.
+      folder: `utils.run_folder.RunFolder` for metrics and pictures; None on workers but the chief.
       first_step: as returned by `resume`.
 
     Returns:
-      The prefix of the last checkpoint, and None or the name of the signal that stopped the run.
+      The prefix of the newest checkpoint (None without any), and None or who stopped the run: the
+      name of a signal here, or another worker.
 
     Raises:
-      NonFiniteError: names the step and the images; the newest checkpoint is from before it.
+      utils.pending_steps.NonFiniteError: names the step and the images; the newest checkpoint is
+        from before it.
+      utils.workers.WorkerLost: a worker was lost; says how to go on.
+      What `make_batches` raises, after saving what was learned before.
     """
     config = self.config
     batches = iter(make_batches(first_step * config.iter_size))
     window = collections.defaultdict(float)
-    pending = collections.deque()  # steps that were begun and not yet looked at
-    saved = None
+    pending = PendingSteps(self._where)
     progress = tqdm.tqdm(
         total=config.num_steps, initial=first_step, unit='step', dynamic_ncols=True,
-        mininterval=0.5 if sys.stderr.isatty() else 15.0)
-    with Interruption() as interruption, progress, contextlib.closing(folder):
+        mininterval=0.5 if sys.stderr.isatty() else 15.0, disable=folder is None)
+    closing = contextlib.closing(folder) if folder else contextlib.nullcontext()
+    with Interruption() as interruption, progress, closing:
       for step in range(first_step, config.num_steps):
         begin = time.perf_counter()
-        try:
-          group = [next(batches) for _ in range(config.iter_size)]
-        except Exception:
-          # A faulty file ends the run, but not what was learned before it was met.
-          if step > first_step:
-            self._collect(pending)
-            progress.write(f'saved {self.save(step - 1)} before the error')
-          raise
+        group, error = self._fetch(batches)
         waited = time.perf_counter() - begin
-        pending.append((step, group, self.train_step(group, step)))
+        error, stopped = self._agree(error, interruption.requested)
+        if error or stopped:
+          if step > first_step:
+            pending.collect()
+            self.save(step - 1)
+            if error:
+              progress.write(f'saved {self._saved} before the error')
+          if error:
+            raise error
+          return self._saved, stopped
         last = step == config.num_steps - 1
-        stopping = interruption.requested
         logs = step % config.update_tb_every == 0 or last
-        draws = bool(self.pictures and config.pictures_every) and (
+        draws = bool(folder and self.pictures and config.pictures_every) and (
             step % config.pictures_every == 0 or last)
-        saves = last or stopping or (step > 0 and step % config.save_pred_every == 0)
-        # A GPU works on this step while the numbers of the one before are looked at: it is waited
-        # for only where something is shown or written.
-        metrics = self._collect(pending, ahead=0 if logs or draws or saves else 1)
+        saves = last or step > 0 and step % config.save_pred_every == 0
+        with self.workers.watched(self._how_to_go_on):
+          pending.add(step, group, self.train_step(group, step))
+          # A GPU works on this step while the numbers of the one before are looked at: it is waited
+          # for only where something is shown or written.
+          metrics = pending.collect(ahead=0 if logs or draws or saves else 1)
         window['seconds'] += time.perf_counter() - begin
         window['waited'] += waited
         window['steps'] += 1
@@ -172,49 +192,55 @@ class Trainer:
               f'{rates["images_per_second"]:.1f} images/s, '
               f'waiting for data {100 * rates["data_wait_share"]:.0f}%', refresh=False)
         if logs:
-          folder.scalars(step, {**metrics, **rates, 'parameter_norm': self._parameter_norm()})
+          if folder:
+            folder.scalars(step, {**metrics, **rates, 'parameter_norm': self._parameter_norm()})
           window.clear()
         if draws:
           folder.images(step, self.pictures(group[-1]))
         if saves:
-          saved = self.save(step)
-          folder.flush()
-        if stopping and not last:
-          return saved, stopping
-    return saved, None
+          self.save(step)
+          if folder:
+            folder.flush()
+      with self.workers.watched(self._how_to_go_on):
+        self.workers.total(0)  # nobody leaves before the chief has saved
+    return self._saved, None
+
+  def _fetch(self, batches):
+    """The batches of a step and None, or None and what reading them raised."""
+    try:
+      return [next(batches) for _ in range(self.config.iter_size)], None
+    except Exception as error:  # raised again once what was learned is saved
+      return None, error
+
+  def _agree(self, error, requested):
+    """The error and the request to stop of whichever worker has one, which all then follow."""
+    cluster = self.workers.cluster
+    flags = np.zeros([2, cluster.count], np.int64)
+    flags[:, cluster.index] = error is not None, requested is not None
+    with self.workers.watched(self._how_to_go_on):
+      failed, stopping = (
+          ', '.join(cluster.name(index) for index in np.flatnonzero(row))
+          for row in self.workers.total(flags))
+    if failed and error is None:
+      error = ValueError(f'{failed} could not read a batch: its own output says why')
+    return error, requested or stopping
+
+  def _how_to_go_on(self):
+    there = f'goes on after {self._saved}' if self._saved else (
+        f'begins anew, for no checkpoint is there yet (--save_pred_every '
+        f'{self.config.save_pred_every})')
+    return f'Start the same command on every worker again: training {there}'
 
   def _parameter_norm(self):
     weights = [variable.numpy().ravel() for variable in self.train_step.trainable.values()]
     return float(np.sqrt(sum(np.dot(values, values) for values in weights)))
 
-  def _collect(self, pending, ahead=0):
-    """Takes steps off the queue but for the last `ahead` ones; returns the last one's metrics.
-
-    Raises:
-      NonFiniteError: see `run`.
-    """
-    metrics = {}
-    while len(pending) > ahead:
-      step, group, tensors = pending.popleft()
-      metrics = fetch(tensors)
-      self._check_finite(metrics, step, group)
-    return metrics
-
-  def _check_finite(self, metrics, step, group):
-    # A float16 gradient may overflow: the loss scale then skips the step, and only a loss that is
-    # not finite, or a scale that has sunk to nothing, is a failure.
-    scale = metrics.get('loss_scale')
-    names = ['loss', 'gradient_norm'] if scale is None else ['loss']
-    wrong = [name for name in names if not np.isfinite(metrics[name])]
-    if scale is not None and scale < 2.0 ** -14:
-      wrong.append('gradient_norm (at any loss scale)')
-    if wrong:
-      images = ', '.join(name for batch in group for name in self.describe(batch))
-      newest = checkpoints.latest(self.directory)
-      raise NonFiniteError(
-          f'step {step}: {" and ".join(wrong)} not finite. Images of the batch: {images}. The '
-          f'newest checkpoint is {newest or "none yet"}. Lower --learning_rate, or look at the '
-          'images and masks.')
+  def _where(self, group):
+    """For messages: the images of a step's batches, and the newest checkpoint."""
+    images = ', '.join(name for batch in group for name in self.describe(batch))
+    share = '' if self.workers.cluster.count == 1 else " (this worker's share)"
+    return (f'Images of the batch{share}: {images}. The newest checkpoint is '
+            f'{self._saved or "none yet"}.')
 
 
 def usable_replicas(num_gpu, batch_size):

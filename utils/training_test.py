@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from utils import checkpoints, training
+from utils import checkpoints, pending_steps, training
+from utils.pending_steps import NonFiniteError
 from utils.run_folder import RunFolder
 from utils.train_step import StepOutput, TrainStep
-from utils.training import NonFiniteError, Trainer, TrainingConfig
+from utils.training import Trainer, TrainingConfig
 
 
 class Drift:
@@ -114,8 +115,9 @@ def test_non_finite_before_an_error_in_the_data_is_not_saved(tmp_path):
 def test_the_device_is_a_step_ahead_but_where_numbers_are_written(tmp_path, monkeypatch):
   _, trainer = make(tmp_path, update_tb_every=4, save_pred_every=100)
   events = []
-  step, fetch = trainer.train_step, training.fetch
-  monkeypatch.setattr(training, 'fetch', lambda metrics: events.append('look') or fetch(metrics))
+  step, fetch = trainer.train_step, pending_steps.fetch
+  monkeypatch.setattr(
+      pending_steps, 'fetch', lambda metrics: events.append('look') or fetch(metrics))
   monkeypatch.setattr(
       trainer, 'train_step', lambda group, index: events.append(index) or step(group, index))
   trainer.train_step.trainable = step.trainable

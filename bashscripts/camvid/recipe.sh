@@ -39,8 +39,9 @@ train() {
     --learning_rate "$LEARNING_RATE" --batch_norm_decay 0.99 --random_mirror --random_scale --random_crop --seed "$SEED" "$@"
 }
 
-# score DIRECTORY: the table of one folder of predictions
+# score DIRECTORY [flags]: the table of one folder of predictions
 score() {
-  "$PYTHON" pyscripts/benchmark/benchmark_by_mIoU.py --pred_dir "$1/gray/" --data_dir "$HALF" \
-    --data_list "$HALF/val.txt" --dataset camvid --num_classes 11 --json "$1/metrics.json"
+  local directory="$1"; shift
+  "$PYTHON" pyscripts/benchmark/benchmark_by_mIoU.py --pred_dir "$directory/gray/" --data_dir "$HALF" \
+    --data_list "$HALF/val.txt" --dataset camvid --num_classes 11 --json "$directory/metrics.json" "$@"
 }

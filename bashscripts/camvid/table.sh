@@ -31,8 +31,10 @@ for seed in ${SEEDS:-1 2}; do
   if [ ! -f "$RESULTS/segsort_unsup-seed$seed-single.json" ] || [ ! -f "$RESULTS/features-single.json" ]; then
     SEED="$seed" BASELINES=1 bash "$here/train_segsort_unsup.sh"
     cp "$OUTPUT/segsort_unsup/seed$seed/val/metrics.json" "$RESULTS/segsort_unsup-seed$seed-single.json"
+    cp "$OUTPUT/segsort_unsup/seed$seed/pseudo_classes/metrics.json" "$RESULTS/segsort_unsup-seed$seed-pseudo_classes.json"
     for baseline in features untrained; do
       cp "$OUTPUT/segsort_unsup/$baseline/val/metrics.json" "$RESULTS/$baseline-single.json"
+      cp "$OUTPUT/segsort_unsup/$baseline/pseudo_classes/metrics.json" "$RESULTS/$baseline-pseudo_classes.json"
     done
   fi
 done

@@ -34,10 +34,13 @@ class BatchNorm(keras.layers.Layer):
     self.frozen = frozen
 
   def build(self, input_shape):
+    # Synchronized statistics are the same on every replica: there is nothing to send once more.
+    aggregation = 'none' if self.synchronized else 'mean'
+
     def weight(name, initializer, trainable):
       return self.add_weight(
           name=name, shape=[input_shape[-1]], dtype='float32', initializer=initializer,
-          trainable=trainable, autocast=False, aggregation='mean')
+          trainable=trainable, autocast=False, aggregation=aggregation)
     self.gamma = weight('gamma', 'ones', not self.frozen)
     self.beta = weight('beta', 'zeros', not self.frozen)
     self.moving_mean = weight('moving_mean', 'zeros', False)

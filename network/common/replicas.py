@@ -21,10 +21,19 @@ def num_replicas():
 
 def sum_over_replicas(value):
   """Sum of a tensor over the replicas, the same on each."""
-  context = _context()
-  if context.num_replicas_in_sync == 1:
+  if num_replicas() == 1:
     return value
-  return context.all_reduce(tf.distribute.ReduceOp.SUM, value)
+
+  @tf.custom_gradient
+  def total(value):
+    # TensorFlow looks for the variables that such a sum depends on: through the whole graphs of the
+    # other replicas, for each batch norm anew, unless the sum's own inputs end the search.
+    return _total(value), _total
+  return total(value)
+
+
+def _total(value):
+  return _context().all_reduce(tf.distribute.ReduceOp.SUM, tf.stop_gradient(value))
 
 
 def own_offset(rows):

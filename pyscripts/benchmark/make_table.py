@@ -1,8 +1,8 @@
 """Prints a Markdown table from the results of several runs, files of benchmark_by_mIoU.py --json.
 
-The mIoU of a folder of METHOD-seedN-SCALES.json, SCALES single or multi; a row is a method and its
-scales, a column a seed, the last one their mean. METHOD-SCALES.json is of what has no seed, and has
-a mean only:
+The mIoU of a folder of METHOD-seedN-SCALES.json, SCALES single, multi or pseudo_classes; a row is a
+method and its scales, a column a seed, the last one their mean. METHOD-SCALES.json is of what has
+no seed, and has a mean only:
   python pyscripts/benchmark/make_table.py snapshots/results/camvid
 Scores near boundaries, of files made with --boundary; files of the same name are averaged:
   python pyscripts/benchmark/make_table.py --boundary SegSort=a.json SegSort=b.json softmax=c.json
@@ -19,7 +19,9 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 from utils import boundary_report  # noqa: E402
 from utils.command_line import run  # noqa: E402
 
-NAME = re.compile(r'(?P<method>.+?)(-seed(?P<seed>\d+))?-(?P<scales>single|multi)\.json')
+SCALES = ('single', 'multi', 'pseudo_classes')
+NAME = re.compile(
+    rf'(?P<method>.+?)(-seed(?P<seed>\d+))?-(?P<scales>{"|".join(SCALES)})\.json')
 
 
 def table(directory):
@@ -47,9 +49,9 @@ def table(directory):
 
 
 def _order(item):
-  """Single-scale rows come first; within equal scales, methods by name."""
+  """Rows of equal scales stand together; within them, methods by name."""
   method, scales = item[0]
-  return scales != 'single', scales, method
+  return SCALES.index(scales), method
 
 
 def named(text):

@@ -5,7 +5,7 @@ import pathlib
 
 import pytest
 
-from seg_models import inference
+from seg_models import inference, label_free
 from seg_models.multi_scale import SCALES
 
 COMMON = ('--data_dir VOC2012/ --data_list val.txt --input_size 720,720 --strides 320,320 '
@@ -31,8 +31,9 @@ def run(monkeypatch):
 
     for name in ('extract', 'predict_segsort', 'predict_softmax'):
       monkeypatch.setattr(inference, name, capture(name))
-    for name in ('inference', 'inference_segsort'):  # what the multi-scale scripts import
-      monkeypatch.setattr(importlib.import_module(name), 'inference', inference)
+    monkeypatch.setattr(label_free, 'predict_label_free', capture('predict_label_free'))
+    # What the multi-scale script imports.
+    monkeypatch.setattr(importlib.import_module('inference'), 'inference', inference)
     assert importlib.import_module(script).main(arguments=line.split()) == 0
     return reached
   return call
@@ -52,6 +53,15 @@ def test_inference_segsort(run):
   assert reached['RetrievalConfig'].k_in_nearest_neighbors == 21
   assert not reached['RetrievalConfig'].window_clusters
   assert reached['ScaleConfig'].scales == (1.0,) and not reached['ScaleConfig'].flip_aug
+
+
+@pytest.mark.parametrize('script', ['inference_segsort', 'inference_segsort_msc'])
+@pytest.mark.parametrize('more, classes', [('--no_bank', None), ('--cluster_classes 11', 11)])
+def test_inference_without_labels(run, script, more, classes):
+  reached = run(script, COMMON + SEGMENTS + more)
+  assert reached['function'] == 'predict_label_free'
+  assert reached['LabelFreeConfig'].cluster_classes == classes
+  assert reached['ScaleConfig'].several == ('msc' in script)  # which is refused then
 
 
 @pytest.mark.parametrize('script', ['extract_prototypes', 'inference_segsort', 'inference'])

@@ -5,9 +5,9 @@ import pytest
 
 from seg_models.augmentation import AugmentationConfig
 from seg_models.datasets import dataset_for
-from seg_models.experiment import NetworkConfig, build_step
 from seg_models.methods import METHODS
 from seg_models.scene_batches import scene_batch
+from seg_models.training_setup import NetworkConfig, start_step
 from utils.training import TrainingConfig
 
 NETWORK = NetworkConfig(
@@ -23,7 +23,7 @@ CASES = [(name, options) for name in METHODS for options in [{}, *VARIANTS.get(n
 
 def make(name, options, **training):
   config = TrainingConfig(num_steps=100, **{'batch_size': 2, **training})
-  return build_step(NETWORK, config, DATASET, METHODS[name], METHODS[name].Config(**options))[0]
+  return start_step(NETWORK, config, DATASET, METHODS[name], METHODS[name].Config(**options))
 
 
 def batch_of(step, count=2):

@@ -1,0 +1,110 @@
+"""Training over two processes on this machine, one of which is killed and comes back."""
+
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from utils import checkpoints
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+STEPS, EVERY = 40, 5
+# A small rate: clusters are discrete, and a large one lets rounding grow from step to step. What is
+# compared is then in the momenta, the moving statistics and the memory.
+FLAGS = ['--model', 'fcn_resnet50', '--width', '0.125', '--blocks', '1,1,1,1',
+         '--embedding_dim', '8', '--num_classes', '2', '--batch_size', '2', '--input_size', '32,32',
+         '--learning_rate', '1e-6', '--random_mirror', '--random_crop', '--num_clusters', '2',
+         '--pictures_every', '0', '--num_steps', str(STEPS), '--save_pred_every', str(EVERY)]
+
+
+@pytest.fixture(scope='module')
+def data(tmp_path_factory):
+  """Five small images of two classes with masks, and a list of them."""
+  folder = tmp_path_factory.mktemp('data')
+  random = np.random.default_rng(0)
+  lines = []
+  for index in range(5):
+    mask = np.zeros([40, 56], np.uint8)
+    mask[:, 8 * index + 4:] = 1
+    image = np.where(mask[..., None] == 1, 200, 40) + random.integers(0, 50, [40, 56, 3])
+    Image.fromarray(image.astype(np.uint8)).save(folder / f'image{index}.jpg')
+    Image.fromarray(mask).save(folder / f'mask{index}.png')
+    lines.append(f'image{index}.jpg mask{index}.png\n')
+  (folder / 'list.txt').write_text(''.join(lines))
+  return folder
+
+
+def start(data, snapshot, *flags):
+  return subprocess.Popen(
+      [sys.executable, str(ROOT / 'pyscripts/train/train_segsort.py'), '--data_dir', str(data),
+       '--data_list', str(data / 'list.txt'), '--snapshot_dir', str(snapshot), *FLAGS, *flags],
+      stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+      env={**os.environ, 'TF_CPP_MIN_LOG_LEVEL': '3'})
+
+
+def start_both(data, tmp_path, *flags):
+  """Two workers; the second one has no folder in common with the chief."""
+  ports = []
+  for _ in range(2):
+    with socket.socket() as probe:
+      probe.bind(('127.0.0.1', 0))
+      ports.append(probe.getsockname()[1])
+  workers = ','.join(f'127.0.0.1:{port}' for port in ports)
+  return [start(data, tmp_path / name, '--workers', workers, '--task', str(task), *flags)
+          for task, name in enumerate(['run', 'other'])]
+
+
+def ends(processes, timeout):
+  """Statuses and outputs of processes that have to end by themselves."""
+  outputs = []
+  try:
+    deadline = time.monotonic() + timeout
+    outputs = [process.communicate(timeout=deadline - time.monotonic())[0] for process in processes]
+  finally:
+    for process in processes:
+      process.kill()
+  return [process.returncode for process in processes], outputs
+
+
+def arrays(prefix):
+  archive = checkpoints.open_archive(prefix)
+  return {name: archive.read(name) for name in archive.names()}
+
+
+@pytest.mark.slow
+def test_a_killed_worker_comes_back_and_all_ends_as_in_one_process(data, tmp_path):
+  workers = start_both(data, tmp_path)
+  deadline = time.monotonic() + 300
+  while not (tmp_path / f'run/model.ckpt-{EVERY}.index').exists():
+    assert time.monotonic() < deadline and None in [worker.poll() for worker in workers]
+    time.sleep(0.02)
+  workers[1].send_signal(signal.SIGKILL)
+  (status, _), (output, _) = ends(workers, 60)
+  newest = checkpoints.latest(tmp_path / 'run')
+  assert status == 75, output
+  assert 'a worker was lost, by the look of it worker 1 (127.0.0.1:' in output
+  assert f'training goes on after {newest}' in output
+  assert newest.name != f'model.ckpt-{STEPS - 1}'
+
+  alone = start(data, tmp_path / 'alone')
+  statuses, outputs = ends([*start_both(data, tmp_path), alone], 300)
+  assert statuses == [0, 0, 0], outputs
+  for output in outputs[:2]:
+    assert f'Going on after {newest}' in output
+  expected, found = (arrays(tmp_path / name / f'model.ckpt-{STEPS - 1}')
+                     for name in ('alone', 'run'))
+  assert expected.keys() == found.keys()
+  largest = max(np.abs(value).max() for name, value in expected.items() if '/Momentum' in name)
+  for name in expected:
+    # Relative to the array's own scale; gradients that vanish but for rounding to the largest.
+    scale = max(np.abs(expected[name]).max(initial=0),
+                1e-3 * largest if '/Momentum' in name else 0)
+    np.testing.assert_allclose(found[name], expected[name], atol=1e-3 * scale, err_msg=name)
+  assert not (tmp_path / 'other').exists()  # the chief alone writes
