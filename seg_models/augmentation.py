@@ -60,13 +60,15 @@ def augment(image, maps, config, rng):
       'image': np.zeros((*config.input_size, 3), np.float32),
       'valid': np.zeros(config.input_size, bool),
       'location': np.zeros((*config.input_size, 2), np.float32)}
-  crop['image'][:height, :width] = images.bilinear_at(image, rows, columns) - MEAN_RGB
+  np.subtract(
+      images.bilinear_at(image, rows, columns), MEAN_RGB,
+      out=crop['image'][:height, :width])
   crop['valid'][:height, :width] = True
   crop['location'][:height, :width, 0] = nearest_rows[:, None] / image.shape[0]
   crop['location'][:height, :width, 1] = nearest_columns / image.shape[1]
   for name, (values, padding) in maps.items():
     crop[name] = np.full(config.input_size, padding, np.int32)
-    crop[name][:height, :width] = values[nearest_rows[:, None], nearest_columns]
+    crop[name][:height, :width] = values[nearest_rows][:, nearest_columns]
   return crop
 
 

@@ -9,55 +9,26 @@ import numpy as np
 import tensorflow as tf
 
 from seg_models.datasets import dataset_for
-from seg_models.image_reader import AugmentationConfig, read_list, training_batches
+from seg_models.image_reader import AugmentationConfig
 from seg_models.methods import METHODS
-from seg_models.models import ModelConfig, build_model, is_head, variable_names
-from seg_models.models.restoring import config_for, restore_model
-from seg_models.oversegmentations import with_oversegmentations
+from seg_models.models import ModelConfig
 from seg_models.pictures import batch_pictures
+from seg_models.training_setup import (
+  DataConfig,
+  NetworkConfig,
+  build_step,
+  find_entries,
+  make_batches,
+  model_config_of,
+  restore_start,
+)
 from utils import checkpoints, run_folder, training
 from utils import workers as several
 from utils.cluster import TASK_HELP, WORKERS_HELP, find_cluster
 from utils.configuration import add_arguments, from_arguments, from_dict, option
 from utils.float32 import exact_float32
 from utils.rendezvous import meet
-from utils.train_step import TrainStep
-
-
-@dataclasses.dataclass(frozen=True)
-class DataConfig:
-  """Which images, and what their labels mean."""
-  data_dir: str = option('', 'folder that the paths of --data_list are relative to')
-  data_list: str = option('', 'text file with lines `image mask [oversegmentation]`')
-  oversegmentation_dir: str = option(
-      '', "folder of <id>.png, region ids, for what needs them; default: the list's third column")
-  dataset: str | None = option(
-      None, "descriptor with names and palette (seg_models/datasets.py); default: VOC's")
-  num_classes: int | None = option(
-      None, "classes, ignore label not counted; default: the descriptor's, VOC's 21")
-  ignore_label: int | None = option(None, "label that is never counted; default: 255")
-  cache: bool = option(False, 'keep decoded images in memory')
-
-
-@dataclasses.dataclass(frozen=True)
-class NetworkConfig:
-  """Which network, and where its weights come from."""
-  model: str | None = option(
-      None, "HEAD_BACKBONE (seg_models/models); default: the checkpoint's, else pspnet_resnet101")
-  embedding_dim: int | None = option(
-      None, "channels of the embedding; default: the checkpoint's, else 32")
-  output_stride: int | None = option(
-      None, "of the backbone; default: the checkpoint's, else 8, HRNet's 4", choices=(4, 8, 16))
-  width: float | None = option(None, "factor of the backbone's channels; default likewise, else 1")
-  blocks: tuple[int, ...] | None = option(
-      None, "units of the ResNet's four blocks; default: the backbone's")
-  head_dim: int | None = option(None, "channels inside the head; default: the head's")
-  batch_norm_decay: float | None = option(None, 'of moving statistics; default: 0.9997, head 0.99')
-  use_global_status: bool = option(
-      False, 'freeze batch norm: statistics, gamma and beta stay as restored')
-  is_training: bool = option(True, 'accepted for the original; training always trains')
-  restore_from: str = option('', 'checkpoint or weight file to start from')
-  not_restore_classifier: bool = option(False, 'leave the head as initialised')
+from utils.train_step import uses_xla
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,40 +62,6 @@ def train_from_arguments(method_name, namespace, defaults=None):
   configs = [
       from_arguments(cls, namespace, defaults) for cls in (*CONFIGS, METHODS[method_name].Config)]
   return train(method_name, *configs)
-
-
-def _model_config(network, output_dim, newest=None, fields=None):
-  """The network by flags, and by the file that it is restored from where there are none.
-
-  A run that is resumed has the network of its own newest checkpoint: the file that it started from
-  need not be there any more.
-
-  Args:
-    network: `NetworkConfig`.
-    output_dim: channels that the method needs; None for the file's.
-    newest: prefix of the checkpoint that a resumed run goes on from, None for a new run.
-    fields: dict, what else the method asks of the network; a projection head of the file's that is
-      not among it is left out.
-  """
-  fields = fields or {}
-  if newest is not None:
-    return config_for(newest, ModelConfig())
-  flags = {
-      'name': network.model, 'output_dim': output_dim, 'output_stride': network.output_stride,
-      'width': network.width, 'blocks': network.blocks, 'head_dim': network.head_dim,
-      **fields}
-  given = {name: value for name, value in flags.items() if value is not None}
-  config = ModelConfig(**given)
-  if network.restore_from:
-    config = config_for(
-        network.restore_from, config, tuple(given),
-        restore_head=not network.not_restore_classifier)
-  if 'projection' not in fields:
-    config = dataclasses.replace(config, projection=None, projection_dim=None)
-  decay = network.batch_norm_decay
-  if decay is None:
-    return config
-  return dataclasses.replace(config, batch_norm_decay=decay, head_batch_norm_decay=decay)
 
 
 def _settings(configs, method_name, replicas, entries):
@@ -173,7 +110,7 @@ def train(method_name, data, network, augmentation, loop, run, method_config):
       checkpoint; before any training.
     TimeoutError: other workers did not come.
     utils.workers.WorkerLost: another worker died; says how to go on.
-    utils.training.NonFiniteError: the loss or a gradient became infinite or NaN.
+    utils.pending_steps.NonFiniteError: the loss or a gradient became infinite or NaN.
   """
   cluster = find_cluster(run.workers, run.task)
   if cluster.count > 1:
@@ -182,15 +119,13 @@ def train(method_name, data, network, augmentation, loop, run, method_config):
     replicas = training.usable_replicas(run.num_gpu, loop.batch_size)
   training.use_devices(replicas)
   exact_float32()
+  loop = dataclasses.replace(
+      loop, jit_compile=uses_xla(loop.jit_compile, cluster.count * replicas))
   dataset = dataset_for(data.dataset, data.num_classes, data.ignore_label)
-  if not data.data_list:
-    raise ValueError('--data_list is missing: a text file with lines `image mask`')
   method_class = METHODS[method_name]
   if hasattr(method_config, 'check_run'):
     method_config.check_run(loop.num_steps)
-  entries = read_list(data.data_list, data.data_dir, need_mask=method_class.needs_mask)
-  entries = with_oversegmentations(
-      entries, data.oversegmentation_dir, method_class.needs_oversegmentation(method_config))
+  entries = find_entries(data, method_class, method_config)
   if not run.snapshot_dir:
     raise ValueError('--snapshot_dir is missing: name the folder for checkpoints and logs')
   lock = run_folder.lock(run.snapshot_dir) if cluster.is_chief else contextlib.nullcontext()
@@ -206,16 +141,14 @@ def _train(method_class, dataset, entries, cluster, replicas, data, network, aug
   configs = data, network, augmentation, loop, method_config
   settings = _settings(configs, method_name, total, entries)
 
-  fields, outputs = method_class.network(method_config)
-
   def begin():
     defaults = {}
     for config in configs:
       defaults.update(dataclasses.asdict(type(config)()))
     newest = _claim_folder(run, settings, defaults)
-    model_config = _model_config(
+    model_config = model_config_of(
         network, method_class.output_dim(dataset.num_classes, network.embedding_dim), newest,
-        fields)
+        method_class.network(method_config)[0])
     return {'newest': newest and str(newest), 'model': dataclasses.asdict(model_config)}
 
   same = {name: value for name, value in settings.items() if name not in _FREE_FIELDS}
@@ -226,19 +159,10 @@ def _train(method_class, dataset, entries, cluster, replicas, data, network, aug
               several.make_strategy(cluster, replicas, run.worker_timeout))
   workers = several.Workers(strategy, cluster)
   with workers.watched(lambda: 'Start the same command on every worker again'):
-    with strategy.scope():
-      model = build_model(
-          model_config, outputs=outputs, synchronized=total > 1,
-          use_global_status=network.use_global_status, precision=loop.precision, seed=loop.seed)
-    variables = variable_names(model)
-    method = method_class(model, dataset, method_config, loop.batch_size, loop.seed)
-    train_step = TrainStep(
-        method, variables, loop, strategy,
-        {name: 10.0 if is_head(name) else 1.0 for name in variables})
-  if network.restore_from and newest is None and cluster.is_chief:
-    report = restore_model(
-        model, network.restore_from, restore_head=not network.not_restore_classifier)
-    print(report.summary())
+    train_step = build_step(
+        model_config, network, loop, dataset, method_class, method_config, strategy)
+  if newest is None and cluster.is_chief:
+    restore_start(train_step, network)
 
   def describe(batch):
     return [entries[index].image for index in np.asarray(batch['index'])]
@@ -250,7 +174,7 @@ def _train(method_class, dataset, entries, cluster, replicas, data, network, aug
           'method_config': dataclasses.asdict(method_config),
           'dataset': {'name': data.dataset, 'num_classes': dataset.num_classes,
                       'ignore_label': dataset.ignore_label}},
-      describe=describe, pictures=lambda batch: batch_pictures(method, batch, dataset),
+      describe=describe, pictures=lambda batch: batch_pictures(train_step.method, batch, dataset),
       workers=workers)
   first_step = trainer.resume()
   if first_step >= loop.num_steps:
@@ -261,19 +185,17 @@ def _train(method_class, dataset, entries, cluster, replicas, data, network, aug
   count = sum(int(np.prod(variable.shape)) for variable in train_step.trainable.values())
   print(f'{method_name}, {model_config.name}: {count / 1e6:.2f} million trainable parameters, '
         f'{len(entries)} images, {loop.num_steps} steps of {loop.iter_size} x {loop.batch_size} '
-        f'images of {augmentation.input_size[0]}x{augmentation.input_size[1]}')
+        f'images of {augmentation.input_size[0]}x{augmentation.input_size[1]}, '
+        f'{loop.precision}, {"compiled by XLA" if loop.jit_compile else "not compiled by XLA"}')
 
-  with_regions = method_class.needs_oversegmentation(method_config)
-
-  def make_batches(first):
-    return training_batches(
-        entries, dataset, augmentation, loop.batch_size, loop.seed, first,
+  def batches(first):
+    return make_batches(
+        entries, dataset, augmentation, loop, method_class, method_config, first,
         share=(cluster.index, cluster.count), cache=data.cache,
-        need_mask=method_class.needs_mask,
-        max_regions=method_config.max_regions if with_regions else None)
+        device=training.batch_device(total))
 
   folder = run_folder.RunFolder(run.snapshot_dir, first_step) if cluster.is_chief else None
-  saved, signal = trainer.run(make_batches, folder, first_step)
+  saved, signal = trainer.run(batches, folder, first_step)
   if signal:
     after = f'after saving {saved}' if saved else 'before the first step was done'
     print(f'{signal}: stopped {after}; the same command goes on from there.')

@@ -150,7 +150,8 @@ def iterate_examples(entries, dataset, need_mask=True, max_regions=None, *, pref
 
 def training_batches(
     entries, dataset, augmentation: AugmentationConfig, batch_size, seed, first_step=0, *,
-    share=(0, 1), cache=False, shuffle=True, need_mask=True, max_regions=None, prefetch=4):
+    share=(0, 1), cache=False, shuffle=True, need_mask=True, max_regions=None, prefetch=None,
+    device=None):
   """Endless augmented batches, the same ones in every run.
 
   Batch s depends on (seed, s) alone, whatever the number of threads and whichever step a run starts
@@ -170,7 +171,9 @@ def training_batches(
     shuffle: False for the list's order.
     need_mask: False leaves the masks unread; every label is then the ignore label.
     max_regions: None, or the bound with which oversegmentations are read; see `load_example`.
-    prefetch: batches that are made in the background.
+    prefetch: batches that are made in the background, each by a thread of its own; by default one
+      a core, and four at least.
+    device: TensorFlow device that they are put on there; None for the default one.
 
   Yields:
     dict of tensors: image float32 [B, h, w, 3], RGB minus `MEAN_RGB`, 0 in padding; label int32
@@ -211,7 +214,10 @@ def training_batches(
 
   def make_batch(step):
     examples = [make_example(step * batch_size + offset) for offset in offsets]
-    return {name: tf.convert_to_tensor(np.stack([example[name] for example in examples]))
-            for name in examples[0]}
+    with tf.device(device):
+      return {name: tf.convert_to_tensor(np.stack([example[name] for example in examples]))
+              for name in examples[0]}
 
+  if prefetch is None:
+    prefetch = max(4, os.cpu_count() or 1)
   return map_ahead(make_batch, itertools.count(first_step), prefetch)

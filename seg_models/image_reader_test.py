@@ -273,3 +273,10 @@ def test_region_ids_become_compact_and_are_bounded(tmp_path):
   np.testing.assert_array_equal(example.oversegmentation, [[0, 0, 1], [0, 2, 1]])
   with pytest.raises(ValueError, match='r.png: 3 regions, more than --max_regions 2'):
     load_example(entry, DATASET, need_mask=False, max_regions=2)
+
+
+def test_batches_are_put_on_the_device_asked_for(tmp_path):
+  batches = training_batches(
+      make_data(tmp_path), DATASET, ALL_RANDOM, 2, seed=3, max_regions=600, device='CPU:1')
+  for value in next(batches).values():
+    assert value.device.endswith('CPU:1')

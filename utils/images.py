@@ -156,14 +156,27 @@ def bilinear_at(image, rows, columns):
   """
   top, bottom, down = _neighbours(rows, image.shape[0])
   left, right, across = _neighbours(columns, image.shape[1])
-  across, down = across[:, None], down[:, None, None]
   # Across first, as TF does, so that the rounding is the same too; only the needed rows.
   first, last = top.min(), bottom.max()
-  band = image[first:last + 1]
-  west = band[:, left].astype(np.float32)
-  west += (band[:, right].astype(np.float32) - west) * across
-  north = west[top - first]
-  return north + (west[bottom - first] - north) * down
+  channels = image.shape[2]
+  band = image[first:last + 1].reshape(last + 1 - first, -1)
+
+  def columns_at(places):
+    # The channels as columns of their own: half the time of taking triples.
+    places = (places[:, None] * channels + np.arange(channels)).ravel()
+    return np.take(band, places, axis=1).astype(np.float32)
+
+  def between(near, far, share):
+    far -= near
+    far *= share
+    far += near
+    return far
+
+  rows_there = between(columns_at(left), columns_at(right), np.repeat(across, channels))
+  result = between(
+      np.take(rows_there, top - first, axis=0), np.take(rows_there, bottom - first, axis=0),
+      down[:, None])
+  return result.reshape(len(top), len(left), channels)
 
 
 def _neighbours(coordinates, size):

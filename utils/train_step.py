@@ -55,6 +55,29 @@ class LossScale:
     self.good_steps.assign(tf.where(finite & ~grown, self.good_steps + 1, 0))
 
 
+def uses_xla(choice, num_replicas):
+  """Whether XLA compiles the step: as chosen, or as suits the device.
+
+  On CPUs XLA's convolutions are slower than oneDNN's, which TensorFlow calls without it; on GPUs
+  they are the same library's, and what is around them is faster.
+
+  Args:
+    choice: True, False, or None for the device's default: on one GPU.
+    num_replicas: of the step.
+
+  Raises:
+    ValueError: compilation is asked for where it cannot be had.
+  """
+  if choice and num_replicas > 1:
+    raise ValueError(
+        '--jit_compile: a program compiled by XLA runs on one device, and the replicas of a step '
+        'exchange sums in its midst (batch norm, prototypes), for which XLA has no code on CPUs '
+        'and untested code on GPUs; leave it out for several replicas')
+  if choice is None:
+    return num_replicas == 1 and bool(tf.config.list_physical_devices('GPU'))
+  return choice
+
+
 class TrainStep:
   """The compiled step over a model's variables, an optimizer's and a method's.
 
@@ -73,9 +96,7 @@ class TrainStep:
     self.variables = dict(variables)
     self.trainable = {
         name: variable for name, variable in self.variables.items() if variable.trainable}
-    if config.jit_compile and strategy.num_replicas_in_sync > 1:
-      raise ValueError(
-          '--jit_compile compiles a step for one device; leave it out for several replicas')
+    jit_compile = uses_xla(config.jit_compile, strategy.num_replicas_in_sync)
     with strategy.scope():
       self.optimizer = MomentumSGD(
           self.trainable, momentum=config.momentum, weight_decay=config.weight_decay,
@@ -91,7 +112,7 @@ class TrainStep:
             for name, variable in self.trainable.items()}
     # Without AutoGraph, which takes four fifths of the time of tracing: methods say tf.while_loop
     # and tf.cond where a tensor decides.
-    compile_step = tf.function(jit_compile=config.jit_compile or None, autograph=False)
+    compile_step = tf.function(jit_compile=jit_compile or None, autograph=False)
     self._whole = compile_step(self._whole_step)
     self._accumulate = compile_step(self._accumulate_step)
     self._finish = compile_step(self._finish_step)
@@ -102,22 +123,24 @@ class TrainStep:
     return {**self.variables, **self.optimizer.slots(), **state, **self.loss_scale.variables()}
 
   def __call__(self, batches, step):
-    """Does step `step` (0-based) on `iter_size` batches; returns metrics, name -> scalar tensor.
+    """Does step `step` (0-based) on `iter_size` batches.
 
     Of several workers each is given its own share of every batch.
+
+    Returns:
+      Metrics, name -> float32 scalar tensor, which a GPU may still be busy computing.
     """
+    config = self.config
+    rate = tf.constant(polynomial_decay(
+        config.learning_rate, step, config.num_steps, config.power), tf.float32)
     step = tf.constant(step, tf.int32)
     if len(batches) == 1:
-      totals, others = self._whole(self._split(batches[0]), step)
-    else:
-      totals = None
-      for batch in batches:
-        new = self._accumulate(self._split(batch), step)
-        totals = new if totals is None else tf.nest.map_structure(tf.add, totals, new)
-      others = self._finish(step)
-    means = {
-        name: tf.math.divide_no_nan(total, weight) for name, (total, weight) in totals.items()}
-    return {**means, **others}
+      return self._whole(self._split(batches[0]), step, rate)
+    totals = None
+    for batch in batches:
+      new = self._accumulate(self._split(batch), step)
+      totals = new if totals is None else tf.nest.map_structure(tf.add, totals, new)
+    return self._finish(totals, rate)
 
   def _split(self, batch):
     """The batch, or this worker's share of it, cut into equal parts for the replicas here."""
@@ -135,6 +158,9 @@ class TrainStep:
     def on_replica(batch, state, step, scale):
       with tf.GradientTape() as tape:
         output = self.method.loss(batch, state, step)
+        if output.loss.dtype != tf.float32:
+          raise TypeError(f'{type(self.method).__name__} has a loss of {output.loss.dtype.name}: '
+                          'only convolutions may be of less than float32')
         loss = output.loss * scale
       gradients = tape.gradient(
           loss, list(self.trainable.values()), unconnected_gradients=tf.UnconnectedGradients.ZERO)
@@ -163,26 +189,28 @@ class TrainStep:
     """What the first replica here has of a value that all have."""
     return self.strategy.experimental_local_results(value)[0]
 
-  def _update(self, gradients, step):
-    config = self.config
-    rate = polynomial_decay(
-        config.learning_rate, tf.cast(step, tf.float32), float(config.num_steps), config.power)
+  def _update(self, totals, gradients, rate):
+    """Moves the weights; returns the metrics."""
+    metrics = {
+        name: tf.math.divide_no_nan(total, weight) for name, (total, weight) in totals.items()}
     norm = tf.linalg.global_norm([self._first(gradient) for gradient in gradients.values()])
-    finite = tf.math.is_finite(norm)
+    metrics.update(gradient_norm=norm, learning_rate=rate)
     if self.loss_scale.enabled:
+      finite = tf.math.is_finite(norm)
       tf.cond(finite, lambda: self._apply(gradients, rate), lambda: tf.constant(True))
       self.loss_scale.update(finite)
+      metrics['loss_scale'] = self.loss_scale.value()
     else:
       self._apply(gradients, rate)
-    return {'gradient_norm': norm, 'learning_rate': rate}
+    return metrics
 
   def _apply(self, gradients, rate):
     self.optimizer.apply(gradients, rate, self.strategy)
     return tf.constant(True)
 
-  def _whole_step(self, batch, step):
-    gradients, metrics = self._gradients(batch, step)
-    return metrics, self._update(gradients, step)
+  def _whole_step(self, batch, step, rate):
+    gradients, totals = self._gradients(batch, step)
+    return self._update(totals, gradients, rate)
 
   def _accumulate_step(self, batch, step):
     gradients, metrics = self._gradients(batch, step)
@@ -191,9 +219,9 @@ class TrainStep:
           self.sums[name], lambda total, new: total.assign_add(new), args=(gradient,))
     return metrics
 
-  def _finish_step(self, step):
+  def _finish_step(self, totals, rate):
     gradients = {name: total / self.config.iter_size for name, total in self.sums.items()}
-    others = self._update(gradients, step)
+    metrics = self._update(totals, gradients, rate)
     for total in self.sums.values():
       self.strategy.extended.update(total, lambda total: total.assign(tf.zeros_like(total)))
-    return others
+    return metrics

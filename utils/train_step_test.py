@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from utils.train_step import LossScale, StepOutput, TrainStep
+from utils.train_step import LossScale, StepOutput, TrainStep, uses_xla
 from utils.training import TrainingConfig, make_strategy
 
 
@@ -86,14 +86,17 @@ def test_the_step_is_traced_once():
   assert step._whole.experimental_get_tracing_count() == 1
 
 
-def test_float16_overflow_changes_nothing_and_halves_the_scale():
-  method, step = make(precision='mixed_float16')
+@pytest.mark.parametrize('jit_compile', [False, True])
+def test_float16_overflow_changes_nothing_and_halves_the_scale(jit_compile):
+  method, step = make(precision='mixed_float16', jit_compile=jit_compile)
   data = batches(1, 4)[0]
   before = float(step.loss_scale.scale)
-  step([{**data, 'y': data['y'] * np.inf}], 0)
+  metrics = step([{**data, 'y': data['y'] * np.inf}], 0)
   np.testing.assert_array_equal(method.weights.numpy(), np.float32([1.0, -2.0, 0.5]))
-  assert float(step.loss_scale.scale) == before / 2
-  step([data], 0)
+  assert float(step.loss_scale.scale) == float(metrics['loss_scale']) == before / 2
+  assert not np.isfinite(metrics['gradient_norm'])
+  metrics = step([data], 0)
+  assert float(metrics['loss_scale']) == before / 2
   np.testing.assert_allclose(method.weights.numpy(), oracle([data]), rtol=1e-4)
 
 
@@ -106,5 +109,28 @@ def test_loss_scale_grows_after_patience():
 
 
 def test_compiling_for_several_replicas_is_refused():
-  with pytest.raises(ValueError, match='--jit_compile'):
+  with pytest.raises(ValueError, match='--jit_compile.*one device'):
     make(replicas=2, jit_compile=True)
+
+
+@pytest.mark.parametrize('choice, gpus, replicas, expected', [
+    (None, 0, 1, False), (None, 1, 1, True), (None, 2, 2, False), (True, 0, 1, True),
+    (False, 1, 1, False), (False, 2, 2, False)])
+def test_compiled_as_chosen_or_as_suits_the_device(
+    monkeypatch, choice, gpus, replicas, expected):
+  monkeypatch.setattr(tf.config, 'list_physical_devices', lambda kind: [kind] * gpus)
+  assert uses_xla(choice, replicas) is expected
+
+
+def test_a_loss_of_less_than_float32_is_refused():
+  class Half(Regression):
+    def loss(self, batch, state, step):
+      output = super().loss(batch, state, step)
+      return output._replace(loss=tf.cast(output.loss, tf.bfloat16))
+
+  strategy = make_strategy(1)
+  method = Half(strategy, np.zeros(3, np.float32))
+  step = TrainStep(
+      method, {'net/weights': method.weights}, TrainingConfig(), strategy, {'net/weights': 1.0})
+  with pytest.raises(TypeError, match='Half has a loss of bfloat16'):
+    step(batches(1, 4), 0)

@@ -14,6 +14,7 @@ import tqdm
 from utils import checkpoints
 from utils.configuration import option
 from utils.interruption import Interruption
+from utils.pending_steps import PendingSteps
 from utils.workers import Workers
 
 
@@ -31,7 +32,9 @@ class TrainingConfig:
   precision: str = option(
       'float32', 'of convolutions; embeddings and losses are always float32',
       choices=('float32', 'mixed_bfloat16', 'mixed_float16'))
-  jit_compile: bool = option(False, 'compile the step with XLA (faster on GPUs, slower on CPUs)')
+  jit_compile: bool | None = option(
+      None, 'compile the step with XLA; default: on one GPU, where it is faster, not on CPUs, '
+      'where it is slower, nor for several replicas, where it cannot be')
   save_pred_every: int = option(10000, 'steps between checkpoints; the last step is always saved')
   update_tb_every: int = option(20, 'steps between points in metrics.jsonl and TensorBoard')
   pictures_every: int = option(500, 'steps between pictures in TensorBoard; 0 for none')
@@ -48,12 +51,10 @@ class TrainingConfig:
       raise ValueError(f'--learning_rate {self.learning_rate}: must be above 0')
 
 
-# What a resumed run may change without becoming another run.
-FREE_FIELDS = ('save_pred_every', 'update_tb_every', 'pictures_every', 'keep_checkpoints')
-
-
-class NonFiniteError(ArithmeticError):
-  """The loss or a gradient became infinite or NaN."""
+# What a resumed run may change without becoming another run. Compiled or not, a step computes the
+# same but for rounding, like the same step on another machine.
+FREE_FIELDS = (
+    'save_pred_every', 'update_tb_every', 'pictures_every', 'keep_checkpoints', 'jit_compile')
 
 
 class Trainer:
@@ -139,13 +140,15 @@ class Trainer:
       name of a signal here, or another worker.
 
     Raises:
-      NonFiniteError: names the step and the images; the newest checkpoint is from before it.
+      utils.pending_steps.NonFiniteError: names the step and the images; the newest checkpoint is
+        from before it.
       utils.workers.WorkerLost: a worker was lost; says how to go on.
       What `make_batches` raises, after saving what was learned before.
     """
     config = self.config
     batches = iter(make_batches(first_step * config.iter_size))
     window = collections.defaultdict(float)
+    pending = PendingSteps(self._where)
     progress = tqdm.tqdm(
         total=config.num_steps, initial=first_step, unit='step', dynamic_ncols=True,
         mininterval=0.5 if sys.stderr.isatty() else 15.0, disable=folder is None)
@@ -158,36 +161,43 @@ class Trainer:
         error, stopped = self._agree(error, interruption.requested)
         if error or stopped:
           if step > first_step:
+            pending.collect()
             self.save(step - 1)
             if error:
               progress.write(f'saved {self._saved} before the error')
           if error:
             raise error
           return self._saved, stopped
+        last = step == config.num_steps - 1
+        logs = step % config.update_tb_every == 0 or last
+        draws = bool(folder and self.pictures and config.pictures_every) and (
+            step % config.pictures_every == 0 or last)
+        saves = last or step > 0 and step % config.save_pred_every == 0
         with self.workers.watched(self._how_to_go_on):
-          metrics = {name: float(value) for name, value in self.train_step(group, step).items()}
-        self._check_finite(metrics, step, group)
+          pending.add(step, group, self.train_step(group, step))
+          # A GPU works on this step while the numbers of the one before are looked at: it is waited
+          # for only where something is shown or written.
+          metrics = pending.collect(ahead=0 if logs or draws or saves else 1)
         window['seconds'] += time.perf_counter() - begin
         window['waited'] += waited
         window['steps'] += 1
         progress.update()
-        last = step == config.num_steps - 1
         rates = {
             'images_per_second':
                 window['steps'] * config.batch_size * config.iter_size / window['seconds'],
             'data_wait_share': window['waited'] / window['seconds']}
-        progress.set_postfix_str(
-            f'loss {metrics["loss"]:.4f}, lr {metrics["learning_rate"]:.2g}, '
-            f'{rates["images_per_second"]:.1f} images/s, '
-            f'waiting for data {100 * rates["data_wait_share"]:.0f}%', refresh=False)
-        if step % config.update_tb_every == 0 or last:
+        if metrics:
+          progress.set_postfix_str(
+              f'loss {metrics["loss"]:.4f}, lr {metrics["learning_rate"]:.2g}, '
+              f'{rates["images_per_second"]:.1f} images/s, '
+              f'waiting for data {100 * rates["data_wait_share"]:.0f}%', refresh=False)
+        if logs:
           if folder:
             folder.scalars(step, {**metrics, **rates, 'parameter_norm': self._parameter_norm()})
           window.clear()
-        if folder and self.pictures and config.pictures_every and (
-            step % config.pictures_every == 0 or last):
+        if draws:
           folder.images(step, self.pictures(group[-1]))
-        if last or step > 0 and step % config.save_pred_every == 0:
+        if saves:
           self.save(step)
           if folder:
             folder.flush()
@@ -225,21 +235,12 @@ class Trainer:
     weights = [variable.numpy().ravel() for variable in self.train_step.trainable.values()]
     return float(np.sqrt(sum(np.dot(values, values) for values in weights)))
 
-  def _check_finite(self, metrics, step, group):
-    # A float16 gradient may overflow: the loss scale then skips the step, and only a loss that is
-    # not finite, or a scale that has sunk to nothing, is a failure.
-    scale = self.train_step.loss_scale
-    names = ['loss'] if scale.enabled else ['loss', 'gradient_norm']
-    wrong = [name for name in names if not np.isfinite(metrics[name])]
-    if scale.enabled and float(scale.scale) < 2.0 ** -14:
-      wrong.append('gradient_norm (at any loss scale)')
-    if wrong:
-      images = ', '.join(name for batch in group for name in self.describe(batch))
-      share = '' if self.workers.cluster.count == 1 else " (this worker's share)"
-      raise NonFiniteError(
-          f'step {step}: {" and ".join(wrong)} not finite. Images of the batch{share}: {images}. '
-          f'The newest checkpoint is {self._saved or "none yet"}. Lower --learning_rate, or look '
-          'at the images and masks.')
+  def _where(self, group):
+    """For messages: the images of a step's batches, and the newest checkpoint."""
+    images = ', '.join(name for batch in group for name in self.describe(batch))
+    share = '' if self.workers.cluster.count == 1 else " (this worker's share)"
+    return (f'Images of the batch{share}: {images}. The newest checkpoint is '
+            f'{self._saved or "none yet"}.')
 
 
 def usable_replicas(num_gpu, batch_size):
@@ -273,6 +274,16 @@ def make_strategy(num_replicas):
   return tf.distribute.MirroredStrategy(
       devices[:num_replicas],
       cross_device_ops=None if kind == 'GPU' else tf.distribute.ReductionToOneDevice())
+
+
+def batch_device(num_replicas):
+  """Where batches are put as they are made: on the one GPU, or in the memory of the host.
+
+  The copy to the GPU is thus made by the thread that makes the batch, while earlier steps run.
+  TensorFlow leaves integers of 32 bits in the host's memory, where its programs expect them.
+  """
+  on_gpu = num_replicas == 1 and tf.config.list_physical_devices('GPU')
+  return 'GPU:0' if on_gpu else 'CPU:0'
 
 
 def use_devices(num_replicas):

@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from utils import checkpoints, training
+from utils import checkpoints, pending_steps, training
+from utils.pending_steps import NonFiniteError
 from utils.run_folder import RunFolder
 from utils.train_step import StepOutput, TrainStep
-from utils.training import NonFiniteError, Trainer, TrainingConfig
+from utils.training import Trainer, TrainingConfig
 
 
 class Drift:
@@ -89,6 +90,47 @@ def test_non_finite_names_step_images_and_leaves_the_last_good_checkpoint(tmp_pa
     trainer.run(lambda index: batches(index, poison=5), RunFolder(tmp_path))
   newest = checkpoints.open_archive(checkpoints.latest(tmp_path))
   assert np.isfinite(newest.read('net/weights')).all()
+
+
+def test_non_finite_is_noticed_a_step_later_but_before_a_checkpoint(tmp_path):
+  """Step 6 is done when step 5 is looked at, and would have been saved."""
+  _, trainer = make(tmp_path, update_tb_every=100)
+  with pytest.raises(NonFiniteError, match='step 5.*image5.*model.ckpt-3'):
+    trainer.run(lambda index: batches(index, poison=5), RunFolder(tmp_path))
+  assert checkpoints.latest(tmp_path).name == 'model.ckpt-3'
+
+
+def test_non_finite_before_an_error_in_the_data_is_not_saved(tmp_path):
+  def failing(first):
+    for index, batch in enumerate(batches(first, poison=3)):
+      if index == 4:
+        raise ValueError('image4 is truncated')
+      yield batch
+  _, trainer = make(tmp_path, save_pred_every=100, update_tb_every=100)
+  with pytest.raises(NonFiniteError, match='step 3.*image3'):
+    trainer.run(failing, RunFolder(tmp_path))
+  assert checkpoints.latest(tmp_path) is None
+
+
+def test_the_device_is_a_step_ahead_but_where_numbers_are_written(tmp_path, monkeypatch):
+  _, trainer = make(tmp_path, update_tb_every=4, save_pred_every=100)
+  events = []
+  step, fetch = trainer.train_step, pending_steps.fetch
+  monkeypatch.setattr(
+      pending_steps, 'fetch', lambda metrics: events.append('look') or fetch(metrics))
+  monkeypatch.setattr(
+      trainer, 'train_step', lambda group, index: events.append(index) or step(group, index))
+  trainer.train_step.trainable = step.trainable
+  trainer.train_step.saved_variables = step.saved_variables
+  trainer.run(batches, RunFolder(tmp_path))
+  assert events == [0, 'look', 1, 2, 'look', 3, 'look', 4, 'look', 'look', 5, 6, 'look', 'look']
+
+
+@pytest.mark.parametrize('gpus, replicas, expected', [
+    (0, 1, 'CPU:0'), (0, 2, 'CPU:0'), (1, 1, 'GPU:0'), (2, 2, 'CPU:0')])
+def test_batches_are_made_where_they_are_used(monkeypatch, gpus, replicas, expected):
+  monkeypatch.setattr(tf.config, 'list_physical_devices', lambda kind: [kind] * gpus)
+  assert training.batch_device(replicas) == expected
 
 
 def test_checkpoint_of_another_network_is_refused(tmp_path):

@@ -91,6 +91,9 @@ def supervised_segsort_loss(embedding, own_index, prototypes, labels, valid, con
   prototypes, labels, valid = (
       tf.concat(both, axis=0)
       for both in zip((prototypes, labels, valid), (remembered, *memory[1:]), strict=True))
+  # The gradient that comes back is one of rows. A concat would sort those out by tf.where, whose
+  # shape is dynamic; a reshape makes it an array.
+  prototypes = tf.reshape(prototypes, [-1, prototypes.shape[-1]])
   return _blocked_loss(embedding, own_index, prototypes, labels, valid, concentration, block_size)
 
 
