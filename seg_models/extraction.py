@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from network.segsort.prototypes import extract_prototypes
 from seg_models import bank as banks
+from seg_models.bank_joining import write_joined
 from seg_models.boxes import boxes_of
 from seg_models.embedding import centre
 from utils import resuming
@@ -65,8 +66,9 @@ class Extractor:
     count = len(found.labels)
     boxes = boxes_of(found.pixels.numpy().reshape(segments.shape), count)
     return banks.Bank(
-        found.prototypes.numpy(), found.labels.numpy(), np.full(count, str(name)),
-        found.clusters.numpy(), found.counts.numpy().astype(np.int64), boxes)
+        found.prototypes.numpy(), found.labels.numpy(), np.array([str(name)]),
+        np.zeros(count, np.int32), found.clusters.numpy(), found.counts.numpy().astype(np.int64),
+        boxes)
 
 
 class BankFolder:
@@ -97,7 +99,7 @@ class BankFolder:
     settings = {
         **settings, 'images': len(entries),
         'list': hashlib.sha256(names.encode()).hexdigest()[:16]}
-    bank_files = [self.folder / name for name in (banks.FEATURES, banks.LABELS, banks.INFO)]
+    bank_files = [self.folder / name for name in banks.FILES]
     outputs = {path: None for path in bank_files if path.exists()}
     outputs.update({path: path.stem for path in self._parts.glob('*.npz')})
     sources = {
@@ -125,8 +127,11 @@ class BankFolder:
     """Keeps the prototypes of one image."""
     banks.save_part(bank, self._part(entry))
 
-  def finish(self):
+  def finish(self, storage='float32'):
     """Joins the parts to the bank and removes them.
+
+    Args:
+      storage: one of `network.segsort.compression.STORAGES`.
 
     Returns:
       The bank, and the names of the images that have no prototype.
@@ -134,14 +139,15 @@ class BankFolder:
     Raises:
       ValueError: no image has a prototype.
     """
-    parts = [banks.load_part(self._part(entry)) for entry in self.entries]
-    without = [self.name_of(entry) for entry, part in zip(self.entries, parts, strict=True)
-               if not len(part)]
-    if len(without) == len(parts):
-      raise ValueError(f'none of the {len(parts)} images has a labelled pixel: are these the masks '
+    paths = [self._part(entry) for entry in self.entries]
+    sizes = [banks.part_size(path) for path in paths]
+    without = [self.name_of(entry) for entry, size in zip(self.entries, sizes, strict=True)
+               if not size]
+    if len(without) == len(paths):
+      raise ValueError(f'none of the {len(paths)} images has a labelled pixel: are these the masks '
                        'of this data set, and is --ignore_label right?')
-    bank = banks.join_banks(parts)
-    banks.save_bank(bank, self.folder)
+    write_joined(paths, sum(sizes), self.folder, storage)
+    bank = banks.load_bank(self.folder)  # before the parts go
     self._tidy_up()
     return bank, without
 

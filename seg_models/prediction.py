@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from network.segsort.inverted_file import search_cells
 from network.segsort.prototypes import segment_prototypes
 from network.segsort.retrieval import nearest_neighbours, vote, vote_counts
 from seg_models.boxes import boxes_of
@@ -12,6 +13,7 @@ from seg_models.embedding import centre, check_finite
 from seg_models.multi_scale import multi_scale
 from seg_models.windows import slide
 
+SEARCHES = ('exact', 'ivf')
 VOTES = ('count', 'nearest', 'similarity')
 
 
@@ -60,14 +62,19 @@ class SegSortPredictor:
     num_classes: C.
     k: neighbours that vote.
     mode: one of `VOTES`; see `network.segsort.retrieval.vote`.
+    index: `seg_models.bank_index.BankIndex` of the bank, whose nearest cells are searched; None for
+      exact search.
   """
 
-  def __init__(self, embedder, segmenter, bank, num_classes, k, mode='count'):
+  def __init__(self, embedder, segmenter, bank, num_classes, k, mode='count', index=None):
     if mode not in VOTES:
       raise ValueError(f'--vote {mode}: expected one of {", ".join(VOTES)}')
     self._embedder = embedder
     self._segmenter = segmenter
-    self._features = tf.constant(bank.features)
+    # A constant would be a copy. This reads the bank's own memory, the mapped file for one; on a
+    # GPU it is put there once.
+    self._features = tf.raw_ops.Identity(input=bank.features)
+    self._index = index
     self._labels = tf.constant(bank.labels)
     self._num_classes = num_classes
     self._k = k
@@ -84,7 +91,12 @@ class SegSortPredictor:
     ids = segments + size * tf.range(batch)[:, tf.newaxis, tf.newaxis]
     prototypes, _ = segment_prototypes(
         tf.reshape(embedding, [-1, embedding.shape[-1]]), tf.reshape(ids, [-1]), batch * size)
-    similarity, index = nearest_neighbours(prototypes, self._features, self._k)
+    if self._index is None:
+      similarity, index = nearest_neighbours(prototypes, self._features, self._k)
+    else:
+      similarity, index = search_cells(
+          prototypes, self._features, self._index.centres, self._index.offsets, self._k,
+          self._index.probes)
     shape = [batch, size, self._k]
     return tf.reshape(similarity, shape), tf.reshape(index, shape)
 
@@ -233,7 +245,7 @@ def neighbours_of(retrieval, segment_labels, bank):
     record = {'prototype': int(place), 'class': int(bank.labels[place]),
               'similarity': round(float(cosine), 6)}
     if bank.image is not None:
-      record['image'] = str(bank.image[place])
+      record['image'] = str(bank.images[bank.image[place]])
     if bank.box is not None:
       record['box'] = bank.box[place].tolist()
     return record
