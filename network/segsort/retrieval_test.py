@@ -49,6 +49,19 @@ def test_of_equal_prototypes_the_lower_place_wins_also_across_chunks(number, dim
       np.testing.assert_array_equal(index, np.array(expected)[:, :k])
 
 
+@pytest.mark.parametrize('width', [8, 61, 64, 100])
+def test_top_k_by_blocks_equals_sorting_with_ties(monkeypatch, width):
+  monkeypatch.setattr(retrieval, '_BLOCK', 4)
+  rng = np.random.default_rng(width)
+  scores = rng.integers(0, 6, [7, width]).astype(np.float32) - 3.0
+  scores[:, :width // 3] -= np.inf  # as in a chunk that overlaps the one before
+  for k in (1, 2, 5):
+    values, index = retrieval._top_k(tf.constant(scores), k)
+    expected = np.argsort(-scores, axis=1, kind='stable')[:, :k]
+    np.testing.assert_array_equal(index, expected)
+    np.testing.assert_array_equal(values, np.take_along_axis(scores, expected, axis=1))
+
+
 @pytest.mark.parametrize('k', [0, 4])
 def test_k_that_the_bank_cannot_give_is_an_error(k):
   with pytest.raises(ValueError, match=f'k is {k}, but the bank has 3'):
