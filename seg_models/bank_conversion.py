@@ -55,8 +55,8 @@ def convert(config):
                      bank.labels[order], info)
     save_index(made, folder, banks.load_bank(folder, info=False).fingerprint())
     index = (f'; an index of {len(made.centres)} cells, of which a search goes through '
-             f'{made.probes} and finds {made.recall:.4f} of the {made.k} nearest prototypes of other '
-             'images')
+             f'{made.probes} and finds {made.recall:.4f} of the {made.k} nearest prototypes of '
+             'other images')
   size = (folder / banks.FEATURES).stat().st_size / 1e6
   print(f'{len(bank)} prototypes, {storage}, {size:.1f} MB in {folder}{index}')
   return 0

@@ -100,10 +100,10 @@ def bank_dir(data, tmp_path_factory):
 def test_a_bank_of_a_list(data, bank_dir):
   bank = banks.load_bank(bank_dir)
   assert bank.dim == 8 and 4 < len(bank) <= 9 * len(SIZES)
-  assert list(dict.fromkeys(bank.image)) == ['0.jpg', '1.jpg', '2.jpg', '3.jpg']
+  assert bank.images.tolist() == ['0.jpg', '1.jpg', '2.jpg', '3.jpg']
   assert set(bank.labels) <= set(range(CLASSES))
   for image, (height, width) in enumerate(SIZES):
-    mine = bank.image == f'{image}.jpg'
+    mine = bank.image == image
     assert bank.pixels[mine].sum() <= height * (width - 3)
     assert (bank.box[mine] <= [height, width, height, width]).all()
     assert (bank.box[mine][:, 1] >= 3).all()  # the first columns are ignored
@@ -142,7 +142,8 @@ def test_extraction_and_inference_over_the_oversegmentation(data, tmp_path):
   bank = banks.load_bank(tmp_path)
   regions = {f'{index}.jpg': np.array(Image.open(data / 'regions' / f'{index}.png'))
              for index in range(len(SIZES))}
-  for name, (top, left, bottom, right) in zip(bank.image, bank.box, strict=True):
+  for name, (top, left, bottom, right) in zip(
+      bank.images[bank.image], bank.box, strict=True):
     assert len(np.unique(regions[name][top:bottom, left:right])) == 1  # no segment crosses a border
   settings = files.read_json(tmp_path / 'prototypes' / 'extraction.json')['settings']
   expected = {**REGIONS, 'min_piece_share': 0.0}

@@ -43,7 +43,7 @@ def search_cells(queries, bank, centres, offsets, k, probes):
   a time and for Q * probes * k similarities.
 
   Args:
-    queries: float [Q, D] of unit length.
+    queries: float [Q, D] of unit length, at least one.
     bank: [P, D], cell after cell; float32 of unit length, or compressed.
     centres: float32 [C, D] of unit length.
     offsets: int32 [C + 1], cell c is rows offsets[c] to offsets[c + 1] of the bank.
@@ -55,6 +55,7 @@ def search_cells(queries, bank, centres, offsets, k, probes):
     index: int32 [Q, k], places in the bank; of equal similarities the lower place comes first.
   """
   queries = tf.cast(queries, tf.float32)
+  bank, offsets = tf.convert_to_tensor(bank), tf.convert_to_tensor(offsets)
   # Cells in ascending order: of equal candidates the first one is taken, the lower place.
   nearest = tf.math.top_k(tf.matmul(queries, centres, transpose_b=True), probes, sorted=False)[1]
   asked = tf.reshape(tf.sort(nearest, axis=1), [-1])
