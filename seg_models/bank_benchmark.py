@@ -109,12 +109,13 @@ def search_bank(folder, queries, k, numbers, repeats):
   before = process_memory.resident_mb()
   bank = banks.load_bank(folder)
   features = tf.raw_ops.Identity(input=bank.features)
+  signature = [tf.TensorSpec([None, bank.dim])]
   if (banks.find_bank(folder) / banks.INDEX).exists():
     index = load_index(folder, bank.fingerprint(), k)
     search = tf.function(lambda rows: search_cells(
-        rows, features, index.centres, index.offsets, k, index.probes), reduce_retracing=True)
+        rows, features, index.centres, index.offsets, k, index.probes), signature)
   else:
-    search = tf.function(lambda rows: nearest_neighbours(rows, features, k), reduce_retracing=True)
+    search = tf.function(lambda rows: nearest_neighbours(rows, features, k), signature)
   times = []
   for number in numbers:
     rows = tf.constant(queries[:number])
