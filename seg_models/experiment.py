@@ -122,14 +122,17 @@ def _claim_folder(run, data, network, augmentation, loop, method_config, method_
     # A run that died before its first checkpoint left nothing that is worth guarding.
     (pathlib.Path(run.snapshot_dir) / 'config.json').unlink(missing_ok=True)
   config = {'method': method_name, 'replicas': replicas}
+  defaults = {}
   for part in (data, network, augmentation, loop, method_config):
     config.update(dataclasses.asdict(part))
+    defaults.update(dataclasses.asdict(type(part)()))
   # Files may move between two starts; what they are may not change.
   config['images'] = hashlib.sha256('\n'.join(entry.id for entry in entries).encode()).hexdigest()
   run_folder.claim(
       run.snapshot_dir, config,
       ignore=(*training.FREE_FIELDS, 'cache', 'data_dir', 'data_list', 'oversegmentation_dir',
-              'restore_from'))
+              'restore_from'),
+      defaults=defaults)
   return newest
 
 

@@ -191,7 +191,7 @@ def load_network(data, network, method):
   settings = {
       'checkpoint': resuming.fingerprint(archive.path),
       'model': dataclasses.asdict(config),
-      'untrained_head': bool(report.missing),
+      **({'untrained_head': True} if report.missing else {}),
       'windows': windows and dataclasses.asdict(windows),
       'dataset': dataset.name, 'num_classes': dataset.num_classes}
   return Network(

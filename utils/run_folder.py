@@ -117,13 +117,15 @@ class RunFolder:
     self._writer.close()
 
 
-def claim(directory, config, *, ignore=()):
+def claim(directory, config, *, ignore=(), defaults=None):
   """Writes config.json into a run's folder, or checks that the folder is this very run's.
 
   Args:
     directory: the run's folder.
     config: nested dict of JSON values: everything that the run's result depends on.
     ignore: top-level keys that a resumed run may change (how often something is written, say).
+    defaults: dict of what top-level keys mean that an older version of this project did not know
+      and so did not record.
 
   Returns:
     The environments of the run so far, this start's last.
@@ -137,10 +139,11 @@ def claim(directory, config, *, ignore=()):
   if path.exists():
     old = read_json(path)
     starts = old['starts']
+    known = {**json.loads(json.dumps(defaults or {})), **old['config']}
     differences = [
-        f'{name}: {old["config"].get(name)!r} there, {config.get(name)!r} now'
+        f'{name}: {known.get(name)!r} there, {config.get(name)!r} now'
         for name in sorted(set(old['config']) | set(config))
-        if name not in ignore and old['config'].get(name) != config.get(name)]
+        if name not in ignore and known.get(name) != config.get(name)]
     if differences:
       raise ValueError(
           f'{path} belongs to a run with another configuration ({"; ".join(differences)}). '

@@ -60,6 +60,17 @@ def test_claim_records_every_start(tmp_path):
   assert {'git_revision', 'tensorflow', 'command'} <= set(written['starts'][0])
 
 
+def test_an_option_that_a_record_does_not_know_had_its_default(tmp_path):
+  claim(tmp_path, {'rate': 1})
+  with pytest.raises(ValueError, match='size: None there'):
+    claim(tmp_path, {'rate': 1, 'size': (2, 2)})
+  with pytest.raises(ValueError, match=r'size: \[2, 2\] there, \[3, 3\] now'):
+    claim(tmp_path, {'rate': 1, 'size': (3, 3)}, defaults={'size': (2, 2)})
+  claim(tmp_path, {'rate': 1, 'size': (2, 2)}, defaults={'size': (2, 2), 'rate': 7})
+  with pytest.raises(ValueError, match=r'size: \[2, 2\] there'):
+    claim(tmp_path, {'rate': 1, 'size': (3, 3)}, defaults={'size': (3, 3)})
+
+
 def test_another_configuration_is_refused_with_the_difference(tmp_path):
   claim(tmp_path, {'rate': 1, 'every': 5})
   claim(tmp_path, {'rate': 1, 'every': 6}, ignore=('every',))
