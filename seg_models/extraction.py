@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from network.segsort.prototypes import extract_prototypes
 from seg_models import bank as banks
+from seg_models.bank_joining import write_joined
 from seg_models.boxes import boxes_of
 from seg_models.embedding import centre
 from utils import resuming
@@ -65,8 +66,9 @@ class Extractor:
     count = len(found.labels)
     boxes = boxes_of(found.pixels.numpy().reshape(segments.shape), count)
     return banks.Bank(
-        found.prototypes.numpy(), found.labels.numpy(), np.full(count, str(name)),
-        found.clusters.numpy(), found.counts.numpy().astype(np.int64), boxes)
+        found.prototypes.numpy(), found.labels.numpy(), np.array([str(name)]),
+        np.zeros(count, np.int32), found.clusters.numpy(), found.counts.numpy().astype(np.int64),
+        boxes)
 
 
 class BankFolder:
@@ -105,7 +107,7 @@ class BankFolder:
         for entry in self.mine}
     self._record = self.folder / 'extraction.json'
     with resuming.held(self._record):
-      bank_files = [self.folder / name for name in (banks.FEATURES, banks.LABELS, banks.INFO)]
+      bank_files = [self.folder / name for name in banks.FILES]
       outputs = {path: None for path in bank_files if path.exists()}
       outputs.update({path: path.stem for path in self._parts.glob('*.npz')})
       resuming.claim(self._record, settings, sources, outputs, overwrite)
@@ -138,8 +140,11 @@ class BankFolder:
     """Keeps the prototypes of one image."""
     banks.save_part(bank, self._part(entry))
 
-  def finish(self):
+  def finish(self, storage='float32'):
     """Joins the parts to the bank and removes them.
+
+    Args:
+      storage: one of `network.segsort.compression.STORAGES`.
 
     Returns:
       The bank, and the names of the images that have no prototype.
@@ -147,21 +152,23 @@ class BankFolder:
     Raises:
       ValueError: no image has a prototype.
     """
+    paths = [self._part(entry) for entry in self.entries]
     try:
-      parts = [banks.load_part(self._part(entry)) for entry in self.entries]
+      sizes = [banks.part_size(path) for path in paths]
+      if any(sizes):
+        write_joined(paths, sum(sizes), self.folder, storage)
     except FileNotFoundError:
       if not self.is_complete:
         raise
       bank = banks.load_bank(self.folder)  # another process joined them just now
-      known = set(bank.image)
+      known = set(bank.images[np.unique(bank.image)])
       return bank, [name for name in map(self.name_of, self.entries) if name not in known]
-    without = [self.name_of(entry) for entry, part in zip(self.entries, parts, strict=True)
-               if not len(part)]
-    if len(without) == len(parts):
-      raise ValueError(f'none of the {len(parts)} images has a labelled pixel: are these the masks '
+    without = [self.name_of(entry) for entry, size in zip(self.entries, sizes, strict=True)
+               if not size]
+    if not any(sizes):
+      raise ValueError(f'none of the {len(paths)} images has a labelled pixel: are these the masks '
                        'of this data set, and is --ignore_label right?')
-    bank = banks.join_banks(parts)
-    banks.save_bank(bank, self.folder)
+    bank = banks.load_bank(self.folder)  # before the parts go
     self._tidy_up()
     return bank, without
 

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from network.common.preprocessing import MEAN_RGB
 from seg_models import bank as banks
+from seg_models.bank_joining import join_banks
 from seg_models.bank_test import assert_equal, make_bank
 from seg_models.embedding import Embedder, Segmenter
 from seg_models.extraction import BankFolder, Extractor
@@ -56,8 +57,8 @@ def test_prototypes_are_those_of_naive_loops(mode):
     np.testing.assert_array_equal(bank.cluster, clusters)
     np.testing.assert_array_equal(bank.pixels, pixels)
     np.testing.assert_array_equal(bank.box, boxes)
-  assert found[0].image.tolist() == ['a'] * len(found[0])
-  assert found[1].image.tolist() == ['b'] * len(found[1])
+  for bank, name in zip(found, 'ab', strict=True):
+    assert bank.images[bank.image].tolist() == [name] * len(bank)
 
 
 def test_pieces_keep_the_small_classes_that_majorities_lose():
@@ -156,7 +157,7 @@ def test_parts_are_joined_in_the_lists_order(tmp_path, entries):
     folder.write(entries[index], PARTS[index])
   bank, without = folder.finish()
   assert without == [] and folder.is_complete
-  assert_equal(bank, banks.join_banks(PARTS))
+  assert_equal(bank, join_banks(PARTS, 6))
   assert_equal(banks.load_bank(tmp_path), bank)
   assert not (tmp_path / 'prototypes' / 'parts').exists()
   assert folder_of(tmp_path, entries).is_complete
@@ -171,7 +172,7 @@ def test_an_interrupted_run_goes_on_with_the_next_image(tmp_path, entries):
   assert not again.is_complete and again.missing() == entries[1:]
   for index in (1, 2):
     again.write(entries[index], PARTS[index])
-  assert_equal(again.finish()[0], banks.join_banks(PARTS))
+  assert_equal(again.finish()[0], join_banks(PARTS, 6))
 
 
 def test_a_run_killed_while_joining_joins_again(tmp_path, entries, monkeypatch):
@@ -184,7 +185,7 @@ def test_a_run_killed_while_joining_joins_again(tmp_path, entries, monkeypatch):
   monkeypatch.undo()
   again = folder_of(tmp_path, entries)
   assert not again.is_complete and again.missing() == []
-  assert_equal(again.finish()[0], banks.join_banks(PARTS))
+  assert_equal(again.finish()[0], join_banks(PARTS, 6))
 
 
 def test_a_run_killed_after_joining_leaves_nothing_to_do(tmp_path, entries, monkeypatch):
@@ -246,7 +247,7 @@ def test_a_finished_bank_of_other_settings_is_replaced(tmp_path, entries):
     folder_of(tmp_path, entries)
   parts = [PARTS[2], *PARTS[1:]]
   assert_equal(finish(folder_of(tmp_path, entries, {'num_clusters': 8}), parts),
-               banks.join_banks(parts))
+               join_banks(parts, 5))
 
 
 def test_a_corrected_mask_makes_a_finished_bank_anew_and_one_part_of_an_unfinished(

@@ -6,7 +6,9 @@ import sys
 
 import tqdm
 
+from network.segsort.compression import STORAGES
 from seg_models import bank as banks
+from seg_models.bank_index import load_index
 from seg_models.batching import batches_of_equal_size, stack
 from seg_models.embedding import Embedder
 from seg_models.extraction import MODES, BankFolder, Extractor
@@ -24,6 +26,7 @@ from seg_models.inference_setup import (
 from seg_models.multi_scale import SCALES
 from seg_models.on_devices import on_devices
 from seg_models.prediction import (
+  SEARCHES,
   VOTES,
   MultiScalePredictor,
   SegSortPredictor,
@@ -42,12 +45,25 @@ class ExtractionConfig:
   prototype_mode: str = option(
       'majority', 'one prototype a segment, of its most frequent class, or one for each class in '
       'each segment (piece)', choices=MODES)
+  bank_storage: str = option(
+      'float32', "type of the bank's features, on disk and in memory; float32 is the original's, "
+      'int8 takes a quarter of it and finds slightly different neighbours', choices=STORAGES)
+
+  def settings(self):
+    """What the bank depends on beside its segments: dict of JSON values."""
+    values = dataclasses.asdict(self)
+    if self.bank_storage == 'float32':
+      del values['bank_storage']  # as records of older banks have none
+    return values
 
 
 @dataclasses.dataclass(frozen=True)
 class RetrievalConfig:
   """How segments are named."""
   prototype_dir: str = option('', 'folder of prototype_features.npy and prototype_labels.npy')
+  search: str = option(
+      'exact', 'the whole bank, or the cells of its index (ivf) that convert_bank.py --index has '
+      'made, for banks of millions', choices=SEARCHES)
   k_in_nearest_neighbors: int = option(15, 'nearest prototypes that vote for a class')
   vote: str = option(
       'count', 'equal counts go to the smallest class id (count) or to the nearest neighbour '
@@ -141,7 +157,7 @@ def extract(data, network_config, output, segments, extraction):
   dataset = network.dataset
   folder = BankFolder(
       output.save_dir, entries, data.data_dir,
-      {**network.settings, **segments.settings(), **dataclasses.asdict(extraction),
+      {**network.settings, **segments.settings(), **extraction.settings(),
        'ignore_label': dataset.ignore_label}, output.overwrite, output.share)
   if folder.is_complete:
     print(f'{folder.folder} is complete: nothing to do.')
@@ -158,7 +174,7 @@ def extract(data, network_config, output, segments, extraction):
   if folder.left():
     print(left_message(folder, output))
     return 0
-  bank, without = folder.finish()
+  bank, without = folder.finish(extraction.bank_storage)
   skipped = '' if not without else (
       f'; {len(without)} images without a labelled pixel gave none ({", ".join(without[:5])}'
       f'{", ..." if len(without) > 5 else ""})')
@@ -183,7 +199,11 @@ def predict_segsort(data, network_config, output, segments, retrieval, scales):
   """
   require(save_dir=output.save_dir, prototype_dir=retrieval.prototype_dir)
   entries = load_entries(data, False, segments)
-  bank = banks.load_bank(retrieval.prototype_dir)
+  bank = banks.load_bank(retrieval.prototype_dir, info=retrieval.save_neighbours)
+  fingerprint = bank.fingerprint()
+  index = None
+  if retrieval.search == 'ivf':
+    index = load_index(retrieval.prototype_dir, fingerprint, retrieval.k_in_nearest_neighbors)
   palette, palette_settings = palette_of(output)
   windows = clustered_windows(network_config, retrieval, scales)
   several = scales.several or windows is not None
@@ -197,13 +217,16 @@ def predict_segsort(data, network_config, output, segments, retrieval, scales):
   k, num_classes = retrieval.k_in_nearest_neighbors, network.dataset.num_classes
   check_bank(bank, network.dim, num_classes, k)
   predictor = single = SegSortPredictor(
-      Embedder(network.dense), segments.segmenter(), bank, num_classes, k, retrieval.vote)
+      Embedder(network.dense), segments.segmenter(), bank, num_classes, k, retrieval.vote,
+      index)
   if several:
     predictor = MultiScalePredictor(single, scales.scales, scales.flip_aug, windows)
   settings = {
-      **network.settings, **segments.settings(), 'bank': bank.fingerprint(), 'k': k,
+      **network.settings, **segments.settings(), 'bank': fingerprint, 'k': k,
       'vote': retrieval.vote, 'scales': scales.scales, 'flip': scales.flip_aug,
       'clustered_windows': windows and dataclasses.asdict(windows), **palette_settings}
+  if index is not None:
+    settings['index'] = index.settings()
 
   def predict(images, names, regions):
     if several:

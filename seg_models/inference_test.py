@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from network.segsort.compression import compress
 from seg_models import bank as banks
 from seg_models import inference
+from seg_models.bank_conversion import ConversionConfig, convert
 from seg_models.bank_test import assert_equal, make_bank
 from seg_models.inference_setup import NetworkConfig
 from seg_models.models import ModelConfig, build_model, variable_names
@@ -102,10 +104,10 @@ def bank_dir(data, tmp_path_factory):
 def test_a_bank_of_a_list(data, bank_dir):
   bank = banks.load_bank(bank_dir)
   assert bank.dim == 8 and 4 < len(bank) <= 9 * len(SIZES)
-  assert list(dict.fromkeys(bank.image)) == ['0.jpg', '1.jpg', '2.jpg', '3.jpg']
+  assert bank.images.tolist() == ['0.jpg', '1.jpg', '2.jpg', '3.jpg']
   assert set(bank.labels) <= set(range(CLASSES))
   for image, (height, width) in enumerate(SIZES):
-    mine = bank.image == f'{image}.jpg'
+    mine = bank.image == image
     assert bank.pixels[mine].sum() <= height * (width - 3)
     assert (bank.box[mine] <= [height, width, height, width]).all()
     assert (bank.box[mine][:, 1] >= 3).all()  # the first columns are ignored
@@ -135,6 +137,35 @@ def test_single_scale_predictions_fit_the_images(data, bank_dir, tmp_path, capsy
   assert 'holds all 4 predictions: nothing to do' in capsys.readouterr().out
 
 
+def test_a_bank_in_bytes_and_one_with_an_index_name_the_same(data, bank_dir, tmp_path):
+  bank = banks.load_bank(bank_dir)
+  assert extract(data, tmp_path / 'int8', num_clusters=3, bank_storage='int8') == 0
+  small = banks.load_bank(tmp_path / 'int8')
+  np.testing.assert_array_equal(small.features, compress(bank.features, 'int8'), strict=True)
+  assert_equal(dataclasses.replace(small, features=bank.features), bank)
+  records = [files.read_json(folder / 'prototypes' / 'extraction.json')['settings']
+             for folder in (bank_dir, tmp_path / 'int8')]
+  assert records[1] == {**records[0], 'bank_storage': 'int8'} != records[0]
+  assert convert(ConversionConfig(
+      str(bank_dir), str(tmp_path / 'cells'), index=True, k_in_nearest_neighbors=3)) == 0
+  options = {'num_clusters': 3, 'save_neighbours': True}
+  predict(data, tmp_path / 'exact', bank_dir, **options)
+  predict(data, tmp_path / 'a', tmp_path / 'int8', **options)
+  predict(data, tmp_path / 'b', tmp_path / 'cells', search='ivf', **options)
+  expected = grays(tmp_path / 'exact')
+  for folder in ('a', 'b'):
+    for one, other in zip(grays(tmp_path / folder), expected, strict=True):
+      assert (one == other).mean() > 0.9
+    records = files.read_json(tmp_path / folder / 'neighbours' / '0.json')['segments']
+    # Each image is in the bank: its own segment is nearest, by name and box.
+    assert all(record['neighbours'][0]['image'] == '0.jpg' for record in records)
+  settings = files.read_json(tmp_path / 'b' / 'inference.json')['settings']
+  assert settings['index']['cells'] > 1
+  assert 'index' not in files.read_json(tmp_path / 'exact' / 'inference.json')['settings']
+  with pytest.raises(FileNotFoundError, match='prototype_index.npz is missing'):
+    predict(data, tmp_path / 'c', bank_dir, search='ivf', restore_from='none')
+
+
 REGIONS = {'initial_segments': 'oversegmentation', 'align_segments': True}
 
 
@@ -144,7 +175,8 @@ def test_extraction_and_inference_over_the_oversegmentation(data, tmp_path):
   bank = banks.load_bank(tmp_path)
   regions = {f'{index}.jpg': np.array(Image.open(data / 'regions' / f'{index}.png'))
              for index in range(len(SIZES))}
-  for name, (top, left, bottom, right) in zip(bank.image, bank.box, strict=True):
+  for name, (top, left, bottom, right) in zip(
+      bank.images[bank.image], bank.box, strict=True):
     assert len(np.unique(regions[name][top:bottom, left:right])) == 1  # no segment crosses a border
   settings = files.read_json(tmp_path / 'prototypes' / 'extraction.json')['settings']
   expected = {**REGIONS, 'min_piece_share': 0.0}

@@ -64,7 +64,7 @@ def test_segments_and_pictures_of_every_image(data, grouped, tmp_path, capsys):
     assert ids.shape == image.shape[:2]
     np.testing.assert_array_equal(np.bincount(ids.ravel()), part.pixels)
     assert 1 < len(part) <= 9
-    assert set(part.image) == {f'JPEGImages/{name}.jpg'}
+    assert set(part.images) == {f'JPEGImages/{name}.jpg'}
     pca = read_image(tmp_path / f'pca/{name}.png')
     assert pca.shape == image.shape and pca.std() > 5
     assert read_image(tmp_path / f'outlines/{name}.png').shape == image.shape

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from network.segsort.inverted_file import search_cells
 from network.segsort.kmeans import segment_sums
 from network.segsort.prototypes import l2_normalize
 from network.segsort.retrieval import nearest_neighbours, vote, vote_counts
@@ -14,6 +15,7 @@ from seg_models.embedding import centre, check_finite
 from seg_models.multi_scale import mirrored, multi_scale, scaled_copies
 from seg_models.windows import slide
 
+SEARCHES = ('exact', 'ivf')
 VOTES = ('count', 'nearest', 'similarity')
 
 
@@ -62,14 +64,19 @@ class SegSortPredictor:
     num_classes: C.
     k: neighbours that vote.
     mode: one of `VOTES`; see `network.segsort.retrieval.vote`.
+    index: `seg_models.bank_index.BankIndex` of the bank, whose nearest cells are searched; None for
+      exact search.
   """
 
-  def __init__(self, embedder, segmenter, bank, num_classes, k, mode='count'):
+  def __init__(self, embedder, segmenter, bank, num_classes, k, mode='count', index=None):
     if mode not in VOTES:
       raise ValueError(f'--vote {mode}: expected one of {", ".join(VOTES)}')
     self._embedder = embedder
     self._segmenter = segmenter
-    self._features = tf.constant(bank.features)
+    # A constant would be a copy. This reads the bank's own memory, the mapped file for one; on a
+    # GPU it is put there once.
+    self._features = tf.raw_ops.Identity(input=bank.features)
+    self._index = index
     self._labels = tf.constant(bank.labels)
     self.num_classes = num_classes
     self._k = k
@@ -88,7 +95,13 @@ class SegSortPredictor:
     ids = segments + size * tf.range(batch)[:, tf.newaxis, tf.newaxis]
     sums = segment_sums(
         tf.reshape(embedding, [-1, embedding.shape[-1]]), tf.reshape(ids, [-1]), batch * size)
-    similarity, index = nearest_neighbours(l2_normalize(sums), self._features, self._k)
+    prototypes = l2_normalize(sums)
+    if self._index is None:
+      similarity, index = nearest_neighbours(prototypes, self._features, self._k)
+    else:
+      similarity, index = search_cells(
+          prototypes, self._features, self._index.centres, self._index.offsets, self._k,
+          self._index.probes)
     shape = [batch, size, self._k]
     return tf.reshape(similarity, shape), tf.reshape(index, shape)
 
@@ -253,7 +266,7 @@ def neighbours_of(retrieval, segment_labels, bank):
     record = {'prototype': int(place), 'class': int(bank.labels[place]),
               'similarity': round(float(cosine), 6)}
     if bank.image is not None:
-      record['image'] = str(bank.image[place])
+      record['image'] = str(bank.images[bank.image[place]])
     if bank.box is not None:
       record['box'] = bank.box[place].tolist()
     return record

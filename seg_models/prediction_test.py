@@ -7,6 +7,8 @@ import tensorflow as tf
 
 from network.common.preprocessing import MEAN_RGB
 from seg_models import bank as banks
+from seg_models.bank_index import make_index
+from seg_models.bank_joining import join_banks
 from seg_models.bank_test import make_bank
 from seg_models.embedding import DenseNetwork, Embedder, Segmenter, centre
 from seg_models.extraction import Extractor
@@ -19,6 +21,7 @@ from seg_models.prediction import (
   neighbours_of,
 )
 from seg_models.windows import Windows
+from utils import process_memory
 
 EMBEDDER = Embedder(tf.identity)  # the colour minus the mean is the embedding
 NAMES = ['a', 'b']
@@ -80,14 +83,61 @@ def test_what_was_extracted_is_found_again():
   images = random_images(9, 11)
   segmenter = Segmenter(3, 5)
   labels = segmenter(EMBEDDER(centre(images), NAMES)).numpy() % 4
-  bank = banks.join_banks(Extractor(EMBEDDER, segmenter)(images, labels, NAMES))
+  found = Extractor(EMBEDDER, segmenter)(images, labels, NAMES)
+  bank = join_banks(found, sum(map(len, found)))
   predictor = SegSortPredictor(EMBEDDER, segmenter, bank, 4, 1)
   found, retrieval = predictor(images, NAMES)
   np.testing.assert_array_equal(found, labels)
   for image, name in enumerate(NAMES):
     for segment in np.unique(retrieval.segments[image]):
       place = int(retrieval.index[image, segment, 0])
-      assert (bank.image[place], bank.cluster[place]) == (name, segment)
+      assert (bank.images[bank.image[place]], bank.cluster[place]) == (name, segment)
+
+
+def test_the_bank_is_searched_where_it_is(tmp_path):
+  """No copy: the tensor's memory is the mapped file's, or the array's."""
+  banks.save_bank(make_bank(40, 4), tmp_path, 'int8')
+  for bank in (banks.load_bank(tmp_path), make_bank(40, 16)):
+    features = np.asarray(memoryview(predictor_of(bank)._features))
+    aligned = bank.features.ctypes.data % 64 == 0  # as files are; NumPy's arrays need not be
+    assert np.shares_memory(features, bank.features) or not aligned
+    np.testing.assert_array_equal(features, bank.features, strict=True)
+    assert aligned or bank.features.flags.owndata
+
+
+def test_memory_is_flat_beyond_the_bank(tmp_path):
+  """Opening and searching a bank of 128 MB takes it once; four times would be usual."""
+  count, dim = 10**6, 32
+  rows = np.lib.format.open_memmap(
+      tmp_path / 'prototype_features.npy', 'w+', np.float32, (count, dim))
+  rows[:] = np.eye(dim, dtype=np.float32)[np.arange(count) % dim]
+  rows.flush()
+  del rows
+  np.save(tmp_path / 'prototype_labels.npy', np.zeros(count, np.int32))
+  embedder = Embedder(lambda images: tf.repeat(images, 11, axis=-1)[..., :dim])
+
+  def label(bank):
+    SegSortPredictor(embedder, Segmenter(2, 4), bank, 4, 3)(random_images(7, 9), NAMES)
+
+  label(make_bank(40, dim))
+  process_memory.reset_peak()
+  before = process_memory.resident_mb()
+  label(banks.load_bank(tmp_path))
+  assert process_memory.peak_mb() - before < 1.6 * 128
+
+
+@pytest.mark.parametrize('storage', ['float32', 'int8'])
+def test_an_index_with_all_cells_names_as_exact_search_does(tmp_path, storage):
+  bank = make_bank(60)
+  index, order = make_index(bank, 5, 1.0, 6)
+  features = np.concatenate(list(bank.blocks(storage, order)))
+  bank = banks.Bank(features, bank.labels[order])
+  exact = predictor_of(bank, 5)
+  images = random_images(7, 9)
+  for probes, same in ((6, True), (1, False)):
+    cells = SegSortPredictor(EMBEDDER, Segmenter(2, 4), bank, 4, 5, 'count',
+                             dataclasses.replace(index, probes=probes))
+    assert np.array_equal(exact(images, NAMES)[1].index, cells(images, NAMES)[1].index) == same
 
 
 def test_the_greatest_vote_is_the_label():
@@ -270,7 +320,7 @@ def test_neighbours_are_told_for_each_segment_with_pixels():
     for rank, neighbour in enumerate(record['neighbours']):
       index = int(retrieval.index[1, record['segment'], rank])
       assert neighbour == {
-          'prototype': index, 'class': bank.labels[index], 'image': bank.image[index],
+          'prototype': index, 'class': bank.labels[index], 'image': bank.images[bank.image[index]],
           'box': bank.box[index].tolist(),
           'similarity': pytest.approx(float(retrieval.similarity[1, record['segment'], rank]),
                                       abs=1e-6)}
@@ -278,7 +328,7 @@ def test_neighbours_are_told_for_each_segment_with_pixels():
 
 
 def test_neighbours_in_a_bank_of_the_originals_have_no_place():
-  bank = dataclasses.replace(make_bank(9), image=None, box=None)
+  bank = dataclasses.replace(make_bank(9), images=None, image=None, box=None)
   predictor = predictor_of(bank, 2)
   _, retrieval = predictor(random_images(6, 8), NAMES)
   record = neighbours_of([value[0] for value in retrieval], np.zeros(4, int), bank)[0]

@@ -10,6 +10,7 @@ import tensorflow as tf
 from network.segsort.prototypes import extract_prototypes
 from network.segsort.visualization import ColorBasis, pca_rgb
 from seg_models import bank as banks
+from seg_models.bank_joining import join_banks
 from seg_models.boxes import boxes_of
 from seg_models.prediction_folder import sources_of
 from utils import colors, files, images, resuming
@@ -36,9 +37,9 @@ def segments_of(embedding, segments, name):
   ids = found.pixels.numpy().reshape(segments.shape)
   count = len(found.labels)
   return ids, banks.Bank(
-      found.prototypes.numpy(), np.full(count, UNLABELLED, np.int32), np.full(count, str(name)),
-      np.arange(count, dtype=np.int32), found.counts.numpy().astype(np.int64),
-      boxes_of(ids, count))
+      found.prototypes.numpy(), np.full(count, UNLABELLED, np.int32), np.array([str(name)]),
+      np.zeros(count, np.int32), np.arange(count, dtype=np.int32),
+      found.counts.numpy().astype(np.int64), boxes_of(ids, count))
 
 
 class SegmentFolder:
@@ -145,5 +146,6 @@ class SegmentFolder:
 
   def bank(self):
     """The prototypes of all images, in the list's order, and how many each image has."""
-    parts = [banks.load_part(self._part(entry)) for entry in self.entries]
-    return banks.join_banks(parts), [len(part) for part in parts]
+    paths = [self._part(entry) for entry in self.entries]
+    sizes = [banks.part_size(path) for path in paths]
+    return join_banks((banks.load_part(path) for path in paths), sum(sizes)), sizes

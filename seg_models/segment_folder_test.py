@@ -37,7 +37,7 @@ def test_segments_are_numbered_as_they_appear_with_their_mean_directions():
   ids, bank = segments_of(embedding, segments, 'x.jpg')
   order = list(dict.fromkeys(segments.ravel().tolist()))
   np.testing.assert_array_equal(ids, np.vectorize(order.index)(segments))
-  assert (bank.labels == UNLABELLED).all() and set(bank.image) == {'x.jpg'}
+  assert (bank.labels == UNLABELLED).all() and set(bank.images) == {'x.jpg'}
   for index, segment in enumerate(order):
     inside = segments == segment
     mean = embedding[inside].astype(np.float64).sum(axis=0)
@@ -68,7 +68,7 @@ def test_the_four_files_of_an_image(tmp_path, entries):
   joined, counts = folder.bank()
   assert counts == [4, 4]
   np.testing.assert_array_equal(joined.features[4:], bank.features)
-  assert joined.image.tolist() == ['a.jpg'] * 4 + ['b.jpg'] * 4
+  assert joined.images[joined.image].tolist() == ['a.jpg'] * 4 + ['b.jpg'] * 4
 
 
 @pytest.mark.parametrize('count, mode', [(256, 'L'), (257, 'I;16')])

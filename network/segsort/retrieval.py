@@ -5,6 +5,8 @@ Source: SegSort (Hwang et al., ICCV 2019), section 3.3; specs/segsort.md, sectio
 
 import tensorflow as tf
 
+from network.segsort.compression import decompress
+
 # A product with very few columns runs through another kernel, whose rounding differs.
 _SMALLEST_CHUNK = 16
 # Prototypes whose greatest similarity is looked at before their own ones.
@@ -20,7 +22,8 @@ def nearest_neighbours(queries, bank, k, chunk_size=32768):
 
   Args:
     queries: float [Q, D] of unit length.
-    bank: float [P, D] of unit length, P static.
+    bank: [P, D] of unit length, P static; or what `network.segsort.compression.compress` made of
+      it, which is brought back to float32 chunk by chunk.
     k: int in [1, P].
     chunk_size: prototypes that are compared at a time; changes nothing but memory and time.
 
@@ -32,7 +35,7 @@ def nearest_neighbours(queries, bank, k, chunk_size=32768):
     ValueError: k is below 1 or larger than the bank.
   """
   queries = tf.cast(queries, tf.float32)
-  bank = tf.cast(bank, tf.float32)
+  bank = tf.convert_to_tensor(bank)
   size = bank.shape[0]
   if not 1 <= k <= size:
     raise ValueError(f'k is {k}, but the bank has {size} prototypes: choose k from 1 to {size}')
@@ -42,7 +45,7 @@ def nearest_neighbours(queries, bank, k, chunk_size=32768):
   def search(begin, similarity, index):
     # The last chunk overlaps the one before; what was seen there is masked.
     start = tf.minimum(begin, size - chunk)
-    members = tf.slice(bank, [start, 0], [chunk, -1])
+    members = decompress(tf.slice(bank, [start, 0], [chunk, -1]))
     scores = tf.matmul(queries, members, transpose_b=True)
     scores = tf.cond(
         start < begin, lambda: tf.where(start + columns < begin, -float('inf'), scores),

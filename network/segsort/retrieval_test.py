@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 
 from network.segsort import retrieval
+from network.segsort.compression import compress, decompress
 
 
 def unit(x):
@@ -76,6 +77,17 @@ def test_compiled_search_finds_the_same(jit_compile):
       lambda q, b: retrieval.nearest_neighbours(q, b, 7, 16), jit_compile=jit_compile)
   np.testing.assert_array_equal(
       compiled(tf.constant(queries), tf.constant(bank))[1], naive_neighbours(queries, bank, 7))
+
+
+@pytest.mark.parametrize('storage', ['float16', 'int8'])
+def test_a_compressed_bank_is_searched_as_what_it_stands_for(storage):
+  rng = np.random.default_rng(2)
+  queries, bank = unit(rng.standard_normal([6, 8])), unit(rng.standard_normal([90, 8]))
+  stored = compress(bank, storage)
+  similarity, index = retrieval.nearest_neighbours(queries, stored, 5, 32)
+  expected = retrieval.nearest_neighbours(queries, decompress(stored), 5, 32)
+  np.testing.assert_array_equal(index, expected[1])
+  np.testing.assert_allclose(similarity, expected[0], atol=1e-6)
 
 
 def test_no_queries_have_no_neighbours():
