@@ -92,8 +92,10 @@ def test_a_bank_of_fewer_bits_stays_as_it_is_stored(tmp_path, storage, monkeypat
   banks.save_bank(loaded, tmp_path / 'again', storage)
   np.testing.assert_array_equal(banks.load_bank(tmp_path / 'again').features, loaded.features)
   banks.save_bank(loaded, tmp_path / 'back')
-  np.testing.assert_array_equal(
-      banks.load_bank(tmp_path / 'back').features, decompress(loaded.features), strict=True)
+  # To a rounding: rows are made unit vectors in blocks, whose ends are computed one by one.
+  back = banks.load_bank(tmp_path / 'back').features
+  assert back.dtype == np.float32
+  np.testing.assert_allclose(back, decompress(loaded.features), rtol=3e-7)
 
 
 def test_blocks_are_the_features_in_an_order(monkeypatch):

@@ -134,7 +134,7 @@ def test_shares_meet_in_one_bank(tmp_path, entries):
   bank, _ = first.finish()
   assert not second.left()
   again, _ = second.finish()
-  assert_equal(bank, banks.join_banks(PARTS))
+  assert_equal(bank, join_banks(PARTS, 6))
   assert_equal(again, bank)
 
 

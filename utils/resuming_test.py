@@ -50,7 +50,8 @@ def claim(folder, settings, *names, sources=SOURCES, **options):
   """Claims with outputs of these names; those that `all` begins depend on all sources."""
   outputs = {folder / name: None if name.startswith('all') else name[0] for name in names}
   resuming.claim(folder / 'run.json', settings, sources, outputs, **options)
-  return sorted(path.name for path in folder.iterdir() if path.name != 'run.json')
+  return sorted(
+      path.name for path in folder.iterdir() if path.name != 'run.json' and path.name[0] != '.')
 
 
 def test_the_same_settings_go_on(tmp_path):
