@@ -14,8 +14,8 @@ import sys
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 
 from seg_models.bank_conversion import ConversionConfig, convert  # noqa: E402
-from seg_models.inference import run_from_arguments  # noqa: E402
 from utils.command_line import run  # noqa: E402
+from utils.configuration import add_arguments, from_arguments  # noqa: E402
 
 
 def main(arguments=None):
@@ -23,7 +23,8 @@ def main(arguments=None):
   parser = argparse.ArgumentParser(
       description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
       allow_abbrev=False)
-  return run_from_arguments(convert, parser, (ConversionConfig,), arguments)
+  add_arguments(parser, ConversionConfig)
+  return convert(from_arguments(ConversionConfig, parser.parse_args(arguments)))
 
 
 if __name__ == '__main__':
