@@ -79,11 +79,10 @@ def export_step(train_step, batch, seed, exact=True):
       method.seed = own
 
   concrete = program.get_concrete_function(given)
-  text = stablehlo.lower(program, given, exact=exact)
+  text, updates = stablehlo.lower(program, given, exact=exact)
   arguments = [
       Argument(name, value.numpy(), False) for name, value in _flatten(given)] + [
           _captured(train_step, tensor) for tensor in concrete.captured_inputs]
-  updates = stablehlo.updates(text)
   metrics = [f'metrics/{name}' for name, _ in _flatten(concrete.structured_outputs)]
   results = [Result(name, None) for name in metrics] + [
       Result(arguments[updates[place]].name, updates[place])

@@ -14,16 +14,17 @@ DTYPES = {
     'ui16': 'uint16', 'ui32': 'uint32', 'ui64': 'uint64'}
 _LOCATION = re.compile(
     r' loc\((?:[^()"]|"(?:[^"\\]|\\.)*"|\((?:[^()"]|"(?:[^"\\]|\\.)*")*\))*\)')
-# Of the interface between TensorFlow and XLA; nobody else knows the dialect `mhlo`.
+# The dialect `mhlo` is of the interface between TensorFlow and XLA, and not everybody's.
 _COPY = re.compile(r'mhlo\.copy (%\w+) : (tensor<[^>]*>)')
-_ALIAS = re.compile(
-    r'parameter_number = (\d+) : i64}, output_index = array<i64(?:: (\d+))?>')
+_FOR_AUTOGRAD = re.compile(r' \{mhlo\.frontend_attributes = \{[^}]*\}\}')
+_MODULE = re.compile(r'^(module @\S+) attributes \{(.*)\} \{$', re.MULTILINE)
+_ALIAS = re.compile(r'parameter_number = (\d+) : i64}, output_index = array<i64(?:: (\d+))?>')
 # The version of the calling convention of jax.export, whose newest one TensorFlow may not know.
 _CALLING_CONVENTION = 9
 
 
 def lower(function, *arguments, exact=True):
-  """The StableHLO text of a call of a function.
+  """A call of a function as StableHLO text.
 
   Args:
     function: `tf.function` with `jit_compile=True`. The program's arguments are those of the call,
@@ -34,7 +35,10 @@ def lower(function, *arguments, exact=True):
       factors to TF32's 10 bits on NVIDIA GPUs.
 
   Returns:
-    A module without source locations, of StableHLO's operations alone.
+    text: a module without source locations, of StableHLO alone, that leaves its arguments as they
+      are.
+    updates: which results are new values of captured variables: place of the result -> place of
+      the argument.
 
   Raises:
     ValueError: shapes within the program depend on data.
@@ -42,14 +46,18 @@ def lower(function, *arguments, exact=True):
   text = function.experimental_get_compiler_ir(*arguments)(stage='stablehlo', platform_name='CPU')
   lines = [line for line in text.splitlines() if not line.startswith('#loc')]
   text = _LOCATION.sub('', '\n'.join(lines) + '\n')
-  text = _COPY.sub(r'stablehlo.reshape \1 : (\2) -> \2', text)
+  text = _COPY.sub(r'stablehlo.reshape \1 : (\2) -> \2', _FOR_AUTOGRAD.sub('', text))
+  # Results may take the place of the variables' old values; that says which belongs to which.
+  updates = {int(result or 0): int(argument)
+             for argument, result in _ALIAS.findall(_MODULE.search(text).group(2))}
+  text = _MODULE.sub(r'\1 {', text)
   if exact:
     text = text.replace('precision DEFAULT', 'precision HIGHEST').replace(
         'precision = [DEFAULT, DEFAULT]', 'precision = [HIGHEST, HIGHEST]')
   dynamic = re.search(r'.*tensor<\?.*', text)
   if dynamic:
     raise ValueError(f'a shape in the program depends on data: {dynamic.group().strip()[:200]}')
-  return text
+  return text, updates
 
 
 def signature(text):
@@ -65,11 +73,6 @@ def signature(text):
     return found
 
   return types(arguments), types(results)
-
-
-def updates(text):
-  """Results that are new values of arguments: dict of result's place -> argument's place."""
-  return {int(result or 0): int(argument) for argument, result in _ALIAS.findall(text)}
 
 
 def load(text):

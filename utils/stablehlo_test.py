@@ -1,5 +1,3 @@
-import re
-
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -25,14 +23,14 @@ ARGUMENTS = ({'a': tf.zeros([3, 2]), 'b': tf.reshape(tf.range(6.0), [3, 2])},
 
 def test_the_program_is_the_function():
   total, factor, add = make()
-  text = stablehlo.lower(add, *ARGUMENTS)
+  text, updates = stablehlo.lower(add, *ARGUMENTS)
   arguments, results = stablehlo.signature(text)
   assert arguments[:4] == [
       ((3, 2), 'float32'), ((3, 2), 'float32'), ((3,), 'bool'), ((), 'int32')]
   assert sorted(arguments[4:]) == [((2,), 'float32'), ((2, 2), 'float32')]
   assert results == [((), 'int32'), ((), 'float32'), ((2,), 'float32')]
   place = arguments.index(((2,), 'float32'))
-  assert stablehlo.updates(text) == {2: place}
+  assert updates == {2: place}
 
   captured = {(2,): total, (2, 2): factor}
   step, value, new = stablehlo.load(text)(
@@ -44,15 +42,14 @@ def test_the_program_is_the_function():
 
 
 def test_the_text_names_no_file_of_this_machine_and_no_foreign_operation():
-  text = stablehlo.lower(make()[2], *ARGUMENTS)
-  assert 'loc' not in text and __file__ not in text
-  assert not re.search(r'= "?mhlo\.', text)
+  text, _ = stablehlo.lower(make()[2], *ARGUMENTS)
+  assert 'loc' not in text and __file__ not in text and 'mhlo' not in text
 
 
 def test_exact_products_are_asked_for_unless_speed_is():
   _, _, add = make()
-  assert 'HIGHEST' in stablehlo.lower(add, *ARGUMENTS)
-  assert 'HIGHEST' not in stablehlo.lower(add, *ARGUMENTS, exact=False)
+  assert 'HIGHEST' in stablehlo.lower(add, *ARGUMENTS)[0]
+  assert 'HIGHEST' not in stablehlo.lower(add, *ARGUMENTS, exact=False)[0]
 
 
 def test_shapes_that_depend_on_data_are_refused():
