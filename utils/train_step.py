@@ -113,7 +113,7 @@ class TrainStep:
     # Without AutoGraph, which takes four fifths of the time of tracing: methods say tf.while_loop
     # and tf.cond where a tensor decides.
     compile_step = tf.function(jit_compile=jit_compile or None, autograph=False)
-    self._whole = compile_step(self._whole_step)
+    self._whole = compile_step(self.whole_step)
     self._accumulate = compile_step(self._accumulate_step)
     self._finish = compile_step(self._finish_step)
 
@@ -208,7 +208,17 @@ class TrainStep:
     self.optimizer.apply(gradients, rate, self.strategy)
     return tf.constant(True)
 
-  def _whole_step(self, batch, step, rate):
+  def whole_step(self, batch, step, rate):
+    """What `__call__` compiles: a step on one batch.
+
+    Args:
+      batch: as `loss` of the method takes it, on each replica.
+      step: int32 scalar tensor, 0-based.
+      rate: float32 scalar tensor, the learning rate.
+
+    Returns:
+      Metrics, name -> float32 scalar tensor; the variables change.
+    """
     gradients, totals = self._gradients(batch, step)
     return self._update(totals, gradients, rate)
 
