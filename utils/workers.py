@@ -131,7 +131,8 @@ class Workers:
       text = str(error)
       if isinstance(error, tf.errors.InternalError) and 'ollective' not in text:
         raise
-      reason = text[max(text.find('Collective ops is aborted'), 0):]
+      found = re.search('Collective (ops is aborted|has timed out)', text)
+      reason = text[found.start():] if found else text
       others = {int(task) for task in re.findall(r'/task:(\d+)', reason)} - {self.cluster.index}
       named = ', '.join(self.cluster.name(task) for task in sorted(others)
                         if task < self.cluster.count)

@@ -30,6 +30,8 @@ def test_a_process_by_itself_sends_nothing():
      'remote target /job:worker/replica:0/task:2 while calling RecvBuf', r'worker 2 \(c:3\)'),
     (tf.errors.InternalError, 'Collective ops is aborted by: /task:1 and /task:0: gone',
      r'worker 0 \(a:1\)'),
+    (tf.errors.DeadlineExceededError,
+     'Graph execution error:\nCollective has timed out during execution.', 'of unknown number'),
     (tf.errors.CancelledError, 'CANCELLED', 'of unknown number')])
 def test_a_lost_worker_is_named_and_how_to_go_on(kind, text, named):
   team = Workers(tf.distribute.get_strategy(), CLUSTER)
