@@ -42,7 +42,7 @@ class Program(NamedTuple):
   results: list
 
 
-def export_step(train_step, batch, seed, exact=True):
+def export_step(train_step, batch, seed):
   """The step that `train_step` does next, as a program.
 
   Everything that changes from step to step is an argument: the batch, the number of the step, the
@@ -52,7 +52,6 @@ def export_step(train_step, batch, seed, exact=True):
     train_step: `utils.train_step.TrainStep` of one replica, on one batch a step.
     batch: dict of tensors, as `training_batches` gives it.
     seed: int, the run's.
-    exact: see `utils.stablehlo.lower`.
 
   Returns:
     `Program`. A step returns the metrics and the new values of arguments.
@@ -79,7 +78,7 @@ def export_step(train_step, batch, seed, exact=True):
       method.seed = own
 
   concrete = program.get_concrete_function(given)
-  text, updates = stablehlo.lower(program, given, exact=exact)
+  text, updates = stablehlo.lower(program, given)
   arguments = [
       Argument(name, value.numpy(), False) for name, value in _flatten(given)] + [
           _captured(train_step, tensor) for tensor in concrete.captured_inputs]

@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 
-def exact_float32():
+def exact_float32(exact=True):
   """Makes float32 on NVIDIA GPUs mean float32, in the whole process.
 
   By default TensorFlow runs float32 matrix products and convolutions there as TF32, whose factors
@@ -11,5 +11,8 @@ def exact_float32():
   neighbours tell apart what is closer than that, and results would be beyond the tolerances of the
   reference files. Where speed matters, bfloat16 convolutions are faster still, and leave the rest
   exact.
+
+  Args:
+    exact: False for TensorFlow's default.
   """
-  tf.config.experimental.enable_tensor_float_32_execution(False)
+  tf.config.experimental.enable_tensor_float_32_execution(not exact)

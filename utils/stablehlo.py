@@ -23,7 +23,7 @@ _ALIAS = re.compile(r'parameter_number = (\d+) : i64}, output_index = array<i64(
 _CALLING_CONVENTION = 9
 
 
-def lower(function, *arguments, exact=True):
+def lower(function, *arguments):
   """A call of a function as StableHLO text.
 
   Args:
@@ -31,12 +31,10 @@ def lower(function, *arguments, exact=True):
       flattened, then what the function captures, in the order of its `captured_inputs`; its results
       are those of the function, then the captured variables that it changes.
     *arguments: of the call.
-    exact: ask for float32 products of float32 factors. Where it is not asked for, XLA may round
-      factors to TF32's 10 bits on NVIDIA GPUs.
 
   Returns:
     text: a module without source locations, of StableHLO alone, that leaves its arguments as they
-      are.
+      are. It asks for products of full float32 where TensorFlow does (`utils.float32`).
     updates: which results are new values of captured variables: place of the result -> place of
       the argument.
 
@@ -51,9 +49,6 @@ def lower(function, *arguments, exact=True):
   updates = {int(result or 0): int(argument)
              for argument, result in _ALIAS.findall(_MODULE.search(text).group(2))}
   text = _MODULE.sub(r'\1 {', text)
-  if exact:
-    text = text.replace('precision DEFAULT', 'precision HIGHEST').replace(
-        'precision = [DEFAULT, DEFAULT]', 'precision = [HIGHEST, HIGHEST]')
   dynamic = re.search(r'.*tensor<\?.*', text)
   if dynamic:
     raise ValueError(f'a shape in the program depends on data: {dynamic.group().strip()[:200]}')

@@ -3,6 +3,7 @@ import pytest
 import tensorflow as tf
 
 from utils import stablehlo
+from utils.float32 import exact_float32
 
 
 def make():
@@ -46,10 +47,15 @@ def test_the_text_names_no_file_of_this_machine_and_no_foreign_operation():
   assert 'loc' not in text and __file__ not in text and 'mhlo' not in text
 
 
-def test_exact_products_are_asked_for_unless_speed_is():
-  _, _, add = make()
-  assert 'HIGHEST' in stablehlo.lower(add, *ARGUMENTS)[0]
-  assert 'HIGHEST' not in stablehlo.lower(add, *ARGUMENTS, exact=False)[0]
+@pytest.mark.parametrize('exact', [True, False])
+def test_exact_products_are_asked_for_where_tensorflow_is_exact(exact):
+  before = tf.config.experimental.tensor_float_32_execution_enabled()
+  exact_float32(exact)
+  try:
+    text, _ = stablehlo.lower(make()[2], *ARGUMENTS)
+  finally:
+    exact_float32(not before)
+  assert ('HIGHEST' in text, 'DEFAULT' in text) == (exact, not exact)
 
 
 def test_shapes_that_depend_on_data_are_refused():

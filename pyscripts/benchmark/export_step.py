@@ -36,8 +36,8 @@ class ExportConfig:
   tf32: bool = option(
       False, 'let float32 convolutions and products be TF32 on NVIDIA GPUs: faster, less exact')
   check: bool = option(
-      False, "run the program here too, on XLA's CPU, and compare with the step: in float32 as "
-      'TensorFlow runs it without XLA, otherwise with it (or as --jit_compile says)')
+      False, 'run the program here too, on the CPU, and compare it with the step as TensorFlow '
+      'compiles it itself (or as --no-jit_compile says: its other rounding may cluster otherwise)')
 
 
 def parse(arguments=None):
@@ -59,9 +59,9 @@ def main(arguments=None):
   method, (export, data, network, augmentation, loop, options) = parse(arguments)
   if not export.save_dir:
     raise ValueError('--save_dir is missing: name the folder for the program')
-  exact_float32()
+  exact_float32(not export.tf32)
   if loop.jit_compile is None:
-    loop = dataclasses.replace(loop, jit_compile=loop.precision != 'float32')
+    loop = dataclasses.replace(loop, jit_compile=True)
   dataset = dataset_for(data.dataset, data.num_classes, data.ignore_label)
   if data.data_list:
     entries = training_setup.find_entries(data, method, options)
@@ -70,7 +70,7 @@ def main(arguments=None):
   else:
     batch = scene_batch(0, loop.batch_size, augmentation, dataset, loop.seed)
   step = training_setup.start_step(network, loop, dataset, method, options)
-  program = exporting.export_step(step, batch, loop.seed, exact=not export.tf32)
+  program = exporting.export_step(step, batch, loop.seed)
   settings = {'method': method.name, 'environment': run_folder.environment()}
   for part in (export, data, network, augmentation, loop, options):
     settings.update(dataclasses.asdict(part))
