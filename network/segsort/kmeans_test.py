@@ -27,19 +27,28 @@ def dense(features, initial, clusters, iterations, valid):
 def test_chunks_give_what_all_at_once_gives(monkeypatch, pixels, iterations):
   monkeypatch.setattr(kmeans, 'CHUNK', 64)
   features, initial, valid = example(pixels, pixels, 5)
-  labels, _ = kmeans.chunked_kmeans(features, initial, 5, iterations, valid)
+  labels, *_ = kmeans.chunked_kmeans(features, initial, 5, iterations, valid)
   np.testing.assert_array_equal(labels, dense(features, initial, 5, iterations, valid))
 
 
 def test_it_ends_when_nothing_changes(monkeypatch):
   monkeypatch.setattr(kmeans, 'CHUNK', 64)
   features, initial, valid = example(0, 200, 4)
-  settled, done = kmeans.chunked_kmeans(features, initial, 4, 50, valid)
+  settled, done, _ = kmeans.chunked_kmeans(features, initial, 4, 50, valid)
   assert 2 < done < 50
-  again, done = kmeans.chunked_kmeans(features, settled, 4, 50, valid)
+  again, done, _ = kmeans.chunked_kmeans(features, settled, 4, 50, valid)
   assert done == 1
   np.testing.assert_array_equal(again, settled)
   np.testing.assert_array_equal(settled, dense(features, initial, 4, 50, valid))
+
+
+def test_pixels_that_cannot_change_are_left_out(monkeypatch):
+  monkeypatch.setattr(kmeans, 'CHUNK', 64)
+  for seed in range(5):
+    features, initial, valid = example(seed, 2000, 12, dim=5)
+    labels, done, compared = kmeans.chunked_kmeans(features, initial, 12, 20, valid)
+    np.testing.assert_array_equal(labels, dense(features, initial, 12, 20, valid))
+    assert compared < 0.7 * int(done) * np.count_nonzero(valid)
 
 
 def test_one_program_serves_images_of_all_sizes(monkeypatch):
@@ -51,7 +60,7 @@ def test_one_program_serves_images_of_all_sizes(monkeypatch):
   run(features[:10], initial[:10], valid[:10])
   before = kmeans._assign.experimental_get_tracing_count()
   for size in (20, 50, 90):
-    labels, _ = run(features[:size], initial[:size], valid[:size])
+    labels, *_ = run(features[:size], initial[:size], valid[:size])
     np.testing.assert_array_equal(
         labels, dense(features[:size], initial[:size], 5, 4, valid[:size]))
   assert kmeans._assign.experimental_get_tracing_count() == before
@@ -59,6 +68,19 @@ def test_one_program_serves_images_of_all_sizes(monkeypatch):
 
 def test_an_image_without_a_pixel_that_counts():
   features, initial, _ = example(2, 20, 3)
-  labels, done = kmeans.chunked_kmeans(features, initial, 3, 5, np.zeros(20, bool))
+  labels, done, _ = kmeans.chunked_kmeans(features, initial, 3, 5, np.zeros(20, bool))
   np.testing.assert_array_equal(labels, np.full(20, -1))
   assert done == 1
+
+
+@pytest.mark.parametrize('pixels', [0, 30, 64, 150])
+@pytest.mark.parametrize('clusters', [5, 40])
+def test_segment_sums(monkeypatch, pixels, clusters):
+  monkeypatch.setattr(kmeans, 'CHUNK', 64)
+  rng = np.random.default_rng(pixels)
+  features = rng.standard_normal([pixels, 4]).astype(np.float32)
+  labels = rng.integers(-1, clusters, pixels).astype(np.int32)
+  expected = [features[labels == cluster].sum(axis=0) for cluster in range(clusters)]
+  run = tf.function(kmeans.segment_sums, input_signature=[
+      tf.TensorSpec([None, None]), tf.TensorSpec([None], tf.int32), tf.TensorSpec([], tf.int32)])
+  np.testing.assert_allclose(run(features, labels, clusters), expected, rtol=1e-5, atol=1e-5)
