@@ -155,32 +155,28 @@ def supervised_loss(scale):
   labels[rng.uniform(size=labels.shape) < 0.05] = 255
   initial, location = grids(8, side, side)
   memory = drawn_bank(rng, 2 * 8 * CLUSTERS ** 2)
-  found = {}
 
-  def fast(embedding):
-    parts = pieces.supervised_pieces(
+  def parts_of(embedding):
+    return pieces.supervised_pieces(
         embedding, labels, initial, location, num_clusters=CLUSTERS ** 2, num_classes=CLASSES,
         iterations=ITERATIONS)
+
+  def fast(embedding):
+    parts = parts_of(embedding)
     result = losses.supervised_segsort_loss(
         parts.embedding, parts.own_index, parts.prototypes, parts.labels, parts.valid,
         CONCENTRATION, (*memory, np.ones(len(memory[1]), bool)))
     return losses.mean_over_valid(result.per_pixel, result.valid)
 
-  def prototypes():
-    parts = pieces.supervised_pieces(
-        embedding, labels, initial, location, num_clusters=CLUSTERS ** 2, num_classes=CLASSES,
-        iterations=ITERATIONS)
-    return int(np.count_nonzero(parts.valid))
-
-  found['prototypes'] = prototypes()
+  prototypes = int(np.count_nonzero(parts_of(embedding).valid))
   pixels = int(np.count_nonzero(labels != 255))
   return Work(
       value_and_gradient(fast, embedding),
       value_and_gradient(lambda x: plain.supervised_loss(
           x, labels, initial, location, memory, num_clusters=CLUSTERS ** 2, iterations=ITERATIONS,
           concentration=CONCENTRATION), embedding),
-      bare_contrast(pixels, found['prototypes'], len(memory[1]), pixels * ITERATIONS),
-      lambda seconds: {**limit(seconds), **found})
+      bare_contrast(pixels, prototypes, len(memory[1]), pixels * ITERATIONS),
+      lambda seconds: {**limit(seconds), 'prototypes': prototypes})
 
 
 def unsupervised_loss(scale):
@@ -216,7 +212,7 @@ def clusters_of_image(scale):
         clustering.clustering_features(embedding, location), initial, CLUSTERS ** 2, ITERATIONS,
         tf.ones_like(initial, tf.bool))
 
-  done = int(fast(flat, place, grid)[1])
+  done, compared = (int(x) for x in fast(flat, place, grid)[1:])
 
   @tf.function
   def slow(embedding, location, initial):
@@ -236,6 +232,7 @@ def clusters_of_image(scale):
       lambda: products(features, features[:CLUSTERS ** 2]),
       lambda seconds: {**limit(seconds), 'iterations_done': done,
                        'iterations_saved': ITERATIONS - done,
+                       'iterations_worth': compared / side ** 2,
                        'times_of_its_products': seconds['fast'] / seconds['bare']})
 
 
@@ -290,7 +287,8 @@ def msc_votes(scale):
   maps = {size: full_size(rng, *size) for size in sizes}
   predictor = MultiScalePredictor(predictor_of(maps, bank, labels), SCALES, mirror=True)
   image = np.zeros([1, *size, 3], np.uint8)
-  at_pixels = tf.function(lambda *x: plain.pixel_labels(*x, **PLAIN_OPTIONS))
+  at_pixels = tf.function(
+      lambda *x: plain.pixel_labels(*x, **PLAIN_OPTIONS), reduce_retracing=True)
   inputs = [plain_inputs(maps[size], bank, labels) for size in sizes]
 
   def slow():

@@ -62,22 +62,27 @@ def measure(name, scale=1.0, seconds=20.0):
     seconds: that fast, plain and bare are run in turns.
 
   Returns:
-    JSON-able dict: name; seconds, plain_seconds (medians) and their ratio; peak_mb and
-    plain_peak_mb, by how much the first call makes the process grow; target, met; notes (name ->
-    number); load (processes waiting for the machine's processors, mean of a minute).
+    JSON-able dict: name; seconds, plain_seconds (medians) and their ratio; peak_mb, by how much the
+    first call makes the process grow; target, met; notes (name -> number); load (processes that
+    want the machine's processors, mean of a minute).
   """
   row = ROWS[name]
   work = row.build(scale)
-  peaks = [peak_memory(function) for function in (work.fast, work.plain)]
+  peak = peak_memory(work.fast)
   ways = {'fast': work.fast, 'plain': work.plain}
   if work.bare is not None:
     ways['bare'] = work.bare
   medians = race(ways, seconds)
   result = {
       'name': name, 'seconds': medians['fast'], 'plain_seconds': medians['plain'],
-      'ratio': medians['plain'] / medians['fast'], 'peak_mb': peaks[0], 'target': row.target,
-      'plain_peak_mb': peaks[1], 'notes': work.notes(medians), 'load': os.getloadavg()[0]}
+      'ratio': medians['plain'] / medians['fast'], 'peak_mb': peak, 'target': row.target,
+      'notes': work.notes(medians), 'load': os.getloadavg()[0]}
   return {**result, 'met': row.met(result)}
+
+
+def plain_peak(name, scale=1.0):
+  """The plain way's `peak_mb` of a row, in a process that has done nothing else."""
+  return {'plain_peak_mb': peak_memory(ROWS[name].build(scale).plain)}
 
 
 def machine_rates():

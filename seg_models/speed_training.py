@@ -24,8 +24,20 @@ from utils.training import TrainingConfig
 BATCH, SIDE = 2, 336
 
 
-class PlainSegSort(SegSort):
-  """The supervised method with the plain loss; its memory stays as it is."""
+class FullMemory(SegSort):
+  """The supervised method with a memory that is full from the start, as it is later in a run."""
+
+  def initial_state(self):
+    state = super().initial_state()
+    banks, capacity, dim = state['memory_prototypes'].shape
+    prototypes, labels = speed.drawn_bank(np.random.default_rng(9), banks * capacity)
+    return {'memory_prototypes': prototypes.reshape([banks, capacity, dim]),
+            'memory_labels': labels.reshape([banks, capacity]),
+            'memory_valid': np.ones([banks, capacity], bool)}
+
+
+class PlainSegSort(FullMemory):
+  """The same with the plain loss; its memory stays as it is."""
 
   def loss(self, batch, state, step):
     embedding, size, location, initial, _ = self._inputs(batch, training=True)
@@ -38,7 +50,7 @@ class PlainSegSort(SegSort):
     return StepOutput(loss, {}, state)
 
 
-class NetworkAlone(SegSort):
+class NetworkAlone(FullMemory):
   """A stand-in for the loss that costs nothing: what is left of a step is network and update."""
 
   def loss(self, batch, state, step):
@@ -91,7 +103,7 @@ def own_part(batch, cells):
     del images, training
     return network.embedding
   network.output_shape = embedding.shape
-  method = SegSort(network, dataset_for(), SegSortConfig(), BATCH, seed=0)
+  method = FullMemory(network, dataset_for(), SegSortConfig(), BATCH, seed=0)
   state = {name: tf.constant(value) for name, value in method.initial_state().items()}
 
   @tf.function
@@ -122,7 +134,7 @@ def train_step(scale):
 
   own = own_part(batch, side // 8)
   return speed.Work(
-      step_of(SegSort), step_of(PlainSegSort), step_of(NetworkAlone),
+      step_of(FullMemory), step_of(PlainSegSort), step_of(NetworkAlone),
       lambda seconds: {
           'network_and_update_seconds': seconds['bare'],
           'own_seconds': (own_seconds := race({'own': own}, 3.0)['own']),

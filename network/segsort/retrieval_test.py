@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from network.segsort import retrieval
+from network.segsort import plain, retrieval
 from network.segsort.compression import compress, decompress
+from utils.benchmarking import peak_memory
 
 
 def unit(x):
@@ -61,6 +62,18 @@ def test_top_k_by_blocks_equals_sorting_with_ties(monkeypatch, width):
     expected = np.argsort(-scores, axis=1, kind='stable')[:, :k]
     np.testing.assert_array_equal(index, expected)
     np.testing.assert_array_equal(values, np.take_along_axis(scores, expected, axis=1))
+
+
+def test_memory_does_not_grow_with_the_bank():
+  rng = np.random.default_rng(3)
+  queries = tf.constant(unit(rng.standard_normal([100, 4])))
+  bank = tf.constant(unit(rng.standard_normal([600_000, 4])))
+  search = tf.function(lambda q, b: retrieval.nearest_neighbours(q, b, 5))
+  search(queries, bank[:40_000])
+  # All similarities at once would be 229 MB.
+  assert peak_memory(lambda: search(queries, bank)) < 100
+  plainly = tf.function(lambda q, b: plain.nearest_neighbours(q, b, 5))
+  assert peak_memory(lambda: plainly(queries, bank)) > 200
 
 
 @pytest.mark.parametrize('k', [0, 4])

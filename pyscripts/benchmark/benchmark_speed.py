@@ -8,7 +8,6 @@ on what, is said in seg_models/speed.py, the plain way in network/segsort/plain.
 """
 
 import argparse
-import json
 import os
 import pathlib
 import subprocess
@@ -36,21 +35,33 @@ def parse(arguments=None):
                       help='how long a row goes on at least (default: %(default)s)')
   parser.add_argument('--scale', type=float, default=1.0,
                       help='factor of sides and banks, to try it out (default: %(default)s)')
-  parser.add_argument('--in_process', metavar='FILE', help=argparse.SUPPRESS)
+  parser.add_argument('--in_process', choices=('row', 'plain_peak', 'machine'),
+                      help=argparse.SUPPRESS)
   arguments = parser.parse_args(arguments)
   if not 0 < arguments.scale <= 1:
     parser.error(f'--scale {arguments.scale}: must be above 0 and at most 1')
   return arguments
 
 
-def measure_in_child(name, scale, seconds):
-  """Measures a row, or 'machine', in a fresh process; returns what it wrote."""
+def in_child(what, name, arguments):
+  """What `main` does with `--in_process what`, in a fresh process; returns what it wrote."""
   with tempfile.TemporaryDirectory() as folder:
-    path = os.path.join(folder, 'row.json')
-    command = [sys.executable, os.path.abspath(__file__), '--in_process', path, '--scale',
-               str(scale), '--seconds', str(seconds)]
-    subprocess.run(command + (['--only', name] if name != 'machine' else []), check=True)
+    path = os.path.join(folder, 'result.json')
+    subprocess.run(
+        [sys.executable, os.path.abspath(__file__), '--in_process', what, '--json', path, '--only',
+         name, '--scale', str(arguments.scale), '--seconds', str(arguments.seconds)], check=True)
     return files.read_json(path)
+
+
+def measure(arguments):
+  """What a child process measures."""
+  from seg_models import speed_rows  # builds all that is measured
+
+  if arguments.in_process == 'machine':
+    return speed_rows.machine_rates()
+  if arguments.in_process == 'plain_peak':
+    return speed_rows.plain_peak(arguments.only, arguments.scale)
+  return speed_rows.measure(arguments.only, arguments.scale, arguments.seconds)
 
 
 def show(results):
@@ -74,19 +85,14 @@ def main(arguments=None):
   """Measures, prints, writes what was asked for, and returns the exit status."""
   arguments = parse(arguments)
   if arguments.in_process:
-    from seg_models import speed_rows  # builds all that is measured
-
-    result = speed_rows.machine_rates() if arguments.only is None else speed_rows.measure(
-        arguments.only, arguments.scale, arguments.seconds)
-    with files.replacing(arguments.in_process, 'w') as file:
-      json.dump(result, file)
+    files.write_json(arguments.json, measure(arguments))
     return 0
-  rates = measure_in_child('machine', 1.0, 0.0)
+  rates = in_child('machine', NAMES[0], arguments)
   print(f'{os.cpu_count()} processors, {rates["gflops"]:.0f} GFLOP/s in a product of 2048x2048, '
         f'{rates["gb_per_second"]:.1f} GB/s in an addition', flush=True)
   results = []
   for name in [arguments.only] if arguments.only else NAMES:
-    results.append(measure_in_child(name, arguments.scale, arguments.seconds))
+    results.append({**in_child('row', name, arguments), **in_child('plain_peak', name, arguments)})
     print(f'{name}: {results[-1]["ratio"]:.1f}x', flush=True)
   print('\n' + '\n'.join(show(results)))
   if arguments.json:
