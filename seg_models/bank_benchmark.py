@@ -15,7 +15,7 @@ from network.segsort.inverted_file import search_cells
 from network.segsort.retrieval import nearest_neighbours, vote
 from seg_models import bank as banks
 from seg_models.bank_index import load_index, make_index, save_index
-from utils import process_memory
+from utils.benchmarking import peak_memory
 
 _AT_ONCE = 400  # queries that are searched together where no number is asked for
 
@@ -99,37 +99,44 @@ def search_bank(folder, queries, k, numbers, repeats):
 
   Returns:
     Dict: `seconds` and `cpu_seconds`, those of all cores together, for each of `numbers`;
-    `peak_mb`, by which opening the bank and these searches enlarged the process at most, pages of
-    the mapped file counted; `bank_mb`, the size of the features; `index` int32 [Q, k], places in
-    this bank; `labels` int32 [Q], by vote.
+    `peak_mb` (MB are 2^20 bytes), by which opening the bank and these searches enlarged the process
+    at most, pages of the mapped file counted; `bank_mb`, the size of the features; `index` int32
+    [Q, k], places in this bank; `labels` int32 [Q], by vote.
   """
-  warm_up = tf.function(lambda rows: nearest_neighbours(rows, tf.eye(rows.shape[1]), 1))
-  warm_up(queries[:1])
-  process_memory.reset_peak()
-  before = process_memory.resident_mb()
-  bank = banks.load_bank(folder)
-  features = tf.raw_ops.Identity(input=bank.features)
-  signature = [tf.TensorSpec([None, bank.dim])]
-  if (banks.find_bank(folder) / banks.INDEX).exists():
-    index = load_index(folder, bank.fingerprint(), k)
-    search = tf.function(lambda rows: search_cells(
-        rows, features, index.centres, index.offsets, k, index.probes), signature)
-  else:
-    search = tf.function(lambda rows: nearest_neighbours(rows, features, k), signature)
+  # What TensorFlow takes at its first search of all is not counted.
+  tf.function(lambda rows: nearest_neighbours(rows, tf.eye(rows.shape[1]), 1))(queries[:1])
+  bank = search = None
   times = []
-  for number in numbers:
-    rows = tf.constant(queries[:number])
-    search(rows)
-    measured = zip(*(_time(search, rows) for _ in range(repeats)), strict=True)
-    times.append([statistics.median(values) for values in measured])
-  peak = process_memory.peak_mb() - before
+
+  def work():
+    nonlocal bank, search
+    bank = banks.load_bank(folder)
+    search = _searcher(folder, bank, k)
+    for number in numbers:
+      rows = tf.constant(queries[:number])
+      search(rows)
+      measured = zip(*(_time(search, rows) for _ in range(repeats)), strict=True)
+      times.append([statistics.median(values) for values in measured])
+
+  peak = peak_memory(work)
   found = [search(tf.constant(queries[begin:begin + _AT_ONCE]))
            for begin in range(0, len(queries), _AT_ONCE)]
   similarity, places = (np.concatenate(values) for values in zip(*found, strict=True))
   labels = vote(bank.labels[places], similarity, int(bank.labels.max()) + 1).numpy()
   seconds, cpu_seconds = zip(*times, strict=True)
   return {'seconds': seconds, 'cpu_seconds': cpu_seconds, 'peak_mb': peak,
-          'bank_mb': bank.features.nbytes / 1e6, 'index': places, 'labels': labels}
+          'bank_mb': bank.features.nbytes / 2**20, 'index': places, 'labels': labels}
+
+
+def _searcher(folder, bank, k):
+  """The search in a bank as inference does it: queries -> similarity, places."""
+  features = tf.raw_ops.Identity(input=bank.features)
+  signature = [tf.TensorSpec([None, bank.dim])]
+  if not (banks.find_bank(folder) / banks.INDEX).exists():
+    return tf.function(lambda rows: nearest_neighbours(rows, features, k), signature)
+  index = load_index(folder, bank.fingerprint(), k)
+  return tf.function(lambda rows: search_cells(
+      rows, features, index.centres, index.offsets, k, index.probes), signature)
 
 
 def _time(search, rows):
