@@ -47,7 +47,7 @@ def explanation_sheet(image, truth, prediction, segments, dataset, data_dir, *, 
   sheet = [[tile(picture, title, None, height) for title, picture in maps]]
   for segment in _most_telling(segments)[:rows]:
     row = [tile(_crop(image, segment['box']), f'{dataset.classes[segment["class"]]}',
-                 dataset.palette[segment['class']], height)]
+                dataset.palette[segment['class']], height)]
     for neighbour in segment['neighbours'][:neighbours]:
       if 'image' not in neighbour or 'box' not in neighbour:
         raise ValueError('the bank does not know the images of its prototypes: extract it with '

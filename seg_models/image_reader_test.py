@@ -1,3 +1,4 @@
+import dataclasses
 import itertools
 
 import numpy as np
@@ -239,6 +240,23 @@ def test_batch_depends_on_seed_and_step_alone(tmp_path):
   assert_equal(whole[5:], first(batches(first_step=5, prefetch=9), 4))
   for left, right in [(whole[0], whole[1]), (whole[0], first(batches(12), 1)[0])]:
     assert not np.array_equal(left['image'], right['image'])
+
+
+def test_shares_are_the_parts_of_the_batch_and_read_nothing_else(tmp_path):
+  entries = make_data(tmp_path)
+  whole = next(training_batches(entries, DATASET, ALL_RANDOM, 4, 7, 2))
+  parts = []
+  for index in range(2):
+    mine = {int(place) for place in whole['index'][2 * index:2 * index + 2]}
+    # The files of all others are not there.
+    known = [entry if place in mine else dataclasses.replace(entry, image='nowhere.jpg')
+             for place, entry in enumerate(entries)]
+    parts.append(next(training_batches(
+        known, DATASET, ALL_RANDOM, 4, 7, 2, share=(index, 2), prefetch=0)))
+  for name in whole:
+    np.testing.assert_array_equal(np.concatenate([part[name] for part in parts]), whole[name])
+  with pytest.raises(ValueError, match='--batch_size 4 cannot be divided into 3 parts'):
+    next(training_batches(entries, DATASET, ALL_RANDOM, 4, 7, share=(1, 3)))
 
 
 def test_list_order_without_shuffling(tmp_path):

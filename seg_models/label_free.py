@@ -121,16 +121,18 @@ def predict_label_free(data, network_config, output, segments, retrieval, scales
   settings = {**network.settings, **segments.settings()}
   for name in ('dataset', 'num_classes'):  # which mean nothing here
     del settings[name]
-  folder = SegmentFolder(
-      output.save_dir, entries, data.data_dir, settings, output.overwrite, output.share)
   labels = None
-  if label_free.clusters:  # claimed before the long work
+  # Claimed before the long work, and labels first: where they are of an unfinished run, that needs
+  # the segments, which the other claim might remove.
+  if label_free.clusters:
     dataset = pseudo_dataset(label_free.cluster_classes if given is None else len(given))
     palette = dataset.palette if palette is None else palette
     labels = PredictionFolder(
         output.save_dir, entries, dataset,
         {**settings, **_grouping(label_free, given, entries), **palette_settings}, palette,
         overwrite=output.overwrite)
+  folder = SegmentFolder(
+      output.save_dir, entries, data.data_dir, settings, output.overwrite, output.share)
   if not folder.left() and (labels is None or _has_all(labels, output)):
     folder.finish()
     if labels is not None:

@@ -1,4 +1,5 @@
 import argparse
+import shutil
 
 import numpy as np
 import pytest
@@ -132,6 +133,15 @@ def test_other_groups_need_no_network_and_replace_the_finished_ones(
   assert contents(tmp_path) == contents(grouped)
 
 
+def test_groups_of_other_segments_do_not_stay(data, grouped, tmp_path):
+  for change in ({'num_clusters': 2}, {'overwrite': True}):
+    folder = tmp_path / next(iter(change))
+    shutil.copytree(grouped, folder)
+    assert run(data, folder, no_bank=True, **change) == 0
+    assert len(list(folder.glob('segments/*.png'))) == 5
+    assert not [*folder.glob('clusters.*'), *folder.glob('gray/*'), *folder.glob('color/*')]
+
+
 def test_an_interrupted_run_goes_on_to_the_same_files(data, grouped, tmp_path, monkeypatch):
   write, written = SegmentFolder.write, []
 
@@ -168,6 +178,8 @@ def test_a_run_interrupted_while_labelling_goes_on(data, grouped, tmp_path, monk
     with pytest.raises(KeyboardInterrupt):
       run(data, tmp_path, cluster_classes=4)
   assert len(list((tmp_path / 'gray').iterdir())) == 2
+  with pytest.raises(ValueError, match='unfinished run with other settings'):
+    run(data, tmp_path, cluster_classes=4, num_clusters=2)
   monkeypatch.setattr(label_free, 'Embedder', None)
   assert run(data, tmp_path, cluster_classes=4) == 0
   assert contents(tmp_path) == contents(grouped)

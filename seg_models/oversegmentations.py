@@ -24,7 +24,8 @@ def with_oversegmentations(entries, directory='', needed=True):
   Raises:
     ValueError: there is neither a column nor a mask's path in which `segcls` could be replaced; or
       an oversegmentation is the image's label file itself: segments would be cut along borders
-      that are known of labelled images only; or a directory is given that is not needed.
+      that are known of labelled images only; or two images of one name, from several folders, would
+      share a file of the directory; or a directory is given that is not needed.
     FileNotFoundError: oversegmentations are missing; they are listed.
   """
   if not needed:
@@ -36,6 +37,8 @@ def with_oversegmentations(entries, directory='', needed=True):
     return [dataclasses.replace(entry, oversegmentation=None) for entry in entries]
   found = [dataclasses.replace(entry, oversegmentation=_path(entry, directory))
            for entry in entries]
+  if directory:
+    _refuse_shared(found)
   for entry in found:
     if entry.mask and os.path.realpath(entry.mask) == os.path.realpath(entry.oversegmentation):
       raise ValueError(
@@ -60,8 +63,19 @@ def _path(entry, directory):
     return entry.oversegmentation
   replaced = (entry.mask or '').replace('segcls', 'hed')
   if replaced == (entry.mask or ''):
+    why = (f'the mask {entry.mask} has no `segcls` in its path that could become `hed`, as in the '
+           'original' if entry.mask else 'its line names nothing but the image')
     raise ValueError(
         f'{entry.image}: no oversegmentation. Give the list a third column or name a folder with '
-        f'--oversegmentation_dir; the mask {entry.mask} has no `segcls` in its path that could '
-        f'become `hed`, as in the original. {_MAKE}')
+        f'--oversegmentation_dir; {why}. {_MAKE}')
   return replaced
+
+
+def _refuse_shared(entries):
+  images = {}
+  for entry in entries:
+    other = images.setdefault(entry.id, entry.image)
+    if other != entry.image:
+      raise ValueError(
+          f'{other} and {entry.image} would share the oversegmentation {entry.oversegmentation}: '
+          "rename one, or name each image's own in the list's third column")

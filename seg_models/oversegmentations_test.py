@@ -1,3 +1,5 @@
+import dataclasses
+
 import pytest
 
 from seg_models.image_reader import Entry
@@ -32,10 +34,21 @@ def test_an_image_alone_is_enough_with_a_folder(tmp_path):
   assert entries[0].mask is None
 
 
-@pytest.mark.parametrize('mask', [None, 'sbd/clsimg/a.png'])
-def test_nothing_to_replace_is_refused(tmp_path, mask):
-  with pytest.raises(ValueError, match='third column.*--oversegmentation_dir.*' + COMMAND):
+@pytest.mark.parametrize('mask, why', [
+    (None, 'names nothing but the image'), ('sbd/clsimg/a.png', 'clsimg/a.png has no `segcls`')])
+def test_nothing_to_replace_is_refused(tmp_path, mask, why):
+  with pytest.raises(
+      ValueError, match=f'third column.*--oversegmentation_dir.*{why}.*{COMMAND}'):
     with_oversegmentations([entry(tmp_path, mask=mask)])
+
+
+def test_images_of_one_name_cannot_share_a_file(tmp_path):
+  put(tmp_path, 'own/a.png')
+  twin = dataclasses.replace(entry(tmp_path), image=str(tmp_path / 'other/a.jpg'))
+  with pytest.raises(ValueError, match=r'/a.jpg and .*other/a.jpg would share .*own/a.png'):
+    with_oversegmentations([entry(tmp_path), twin], str(tmp_path / 'own'))
+  # Lists may repeat a line.
+  assert len(with_oversegmentations([entry(tmp_path)] * 2, str(tmp_path / 'own'))) == 2
 
 
 def test_the_label_file_itself_is_refused_whatever_it_is_called(tmp_path):

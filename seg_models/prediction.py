@@ -75,9 +75,11 @@ class SegSortPredictor:
     self._search = tf.function(self._search_bank, input_signature=[
         tf.TensorSpec([None, None, None, bank.dim], tf.float32),
         tf.TensorSpec([None, None, None], tf.int32)])
-    # Inputs of these two differ in the number of images only.
-    self._elect = tf.function(self._elect_labels, reduce_retracing=True)
-    self._count = tf.function(self._count_votes, reduce_retracing=True)
+    found = [Retrieval(
+        tf.TensorSpec([None, None, None], tf.int32), tf.TensorSpec([None, None, k], tf.float32),
+        tf.TensorSpec([None, None, k], tf.int32))]
+    self._elect = tf.function(self._elect_labels, input_signature=found)
+    self._count = tf.function(self._count_votes, input_signature=found)
 
   def _search_bank(self, embedding, segments):
     batch, size = tf.shape(segments)[0], tf.reduce_max(segments) + 1

@@ -169,6 +169,16 @@ def test_aligned_segments_are_named_and_told_one_by_one(initial):
   np.testing.assert_array_equal(votes.argmax(-1), labels)
 
 
+def test_images_of_any_size_and_number_are_named_by_one_trace():
+  predictor = aligned_predictor(make_bank(20))
+  for batch, height, width in ((1, 6, 9), (2, 7, 9), (1, 8, 5)):
+    images, regions = random_images(height, width)[:batch], regions_of(height, width)[:batch]
+    predictor(images, NAMES[:batch], regions)
+    predictor.votes(centre(images), NAMES[:batch], regions)
+  for function in (predictor._search, predictor._elect, predictor._count):
+    assert function.experimental_get_tracing_count() == 1
+
+
 def test_regions_follow_scales_mirror_images_and_windows():
   images, bank, regions = random_images(6, 9), make_bank(20), regions_of(6, 9)
   predictor = aligned_predictor(bank, share=0.3)

@@ -56,7 +56,7 @@ class SegmentFolder:
       none is made use of.
     data_dir: folder that the images' names in the parts are relative to.
     settings: dict of JSON values, everything that segments and prototypes depend on.
-    overwrite: whether all that is there is removed first.
+    overwrite: whether all that is there is removed first, pseudo-classes too.
     share: (i, n) where n processes fill the folder together and this one does every n-th image from
       the i-th on.
 
@@ -79,6 +79,10 @@ class SegmentFolder:
           for path in self._folder.glob(pattern)}
       if self._basis.exists():
         outputs[self._basis] = ''  # of no one image: any basis serves as long as all have the same
+      # Pseudo-classes are made of all segments: where these are made anew, the old ones go with
+      # them.
+      outputs.update({path: None for pattern in ('gray/*.png', 'color/*.png', 'clusters.*')
+                      for path in self._folder.glob(pattern)})
       resuming.claim(self._record, settings, sources, outputs, overwrite)
 
   def _paths(self, entry):

@@ -1,3 +1,7 @@
+import pathlib
+import subprocess
+import sys
+
 import pytest
 
 from utils.command_line import run
@@ -38,3 +42,21 @@ def test_ctrl_c_has_the_shells_status(capsys):
   with pytest.raises(SystemExit) as exit:
     run(_raising(KeyboardInterrupt()))
   assert exit.value.code == 130
+
+
+def test_an_error_may_have_its_own_status_and_leaves_at_once():
+  code = '''
+import atexit
+from utils.command_line import run
+class Lost(ConnectionError):
+  status = 75
+def main():
+  atexit.register(print, 'a farewell that would wait')
+  print('said before', end='')
+  raise Lost('a worker was lost')
+run(main)'''
+  root = pathlib.Path(__file__).resolve().parents[1]
+  result = subprocess.run([sys.executable, '-c', code], cwd=root, capture_output=True, text=True,
+                          timeout=60, check=False)
+  assert (result.returncode, result.stdout) == (75, 'said before')
+  assert 'error: a worker was lost' in result.stderr

@@ -6,10 +6,12 @@ import pytest
 import tensorflow as tf
 
 from utils import checkpoints, pending_steps, training
+from utils.cluster import Cluster
 from utils.pending_steps import NonFiniteError
 from utils.run_folder import RunFolder
 from utils.train_step import StepOutput, TrainStep
 from utils.training import Trainer, TrainingConfig
+from utils.workers import Workers
 
 
 class Drift:
@@ -174,3 +176,51 @@ def test_an_error_in_the_data_keeps_what_was_learned(tmp_path):
 def test_too_few_devices():
   with pytest.raises(ValueError, match='--num_gpu 9: only 2 CPU'):
     training.make_strategy(9)
+
+
+class Fellow(Workers):
+  """A second worker, of whom only what he says at step 4 is there: that he failed, or stops."""
+
+  def __init__(self, strategy, row):
+    super().__init__(strategy, Cluster(('a:1', 'b:2'), 0))
+    self.row = row
+    self.calls = 0
+
+  def total(self, values):
+    values = np.array(values, np.int64)
+    if values.ndim == 2:
+      values[self.row, 1] += self.calls == 4
+      self.calls += 1
+    return values
+
+
+@pytest.mark.parametrize('row', [0, 1])
+def test_all_stop_where_one_of_them_does(tmp_path, row):
+  _, trainer = make(tmp_path, save_pred_every=100)
+  trainer.workers = Fellow(tf.distribute.get_strategy(), row)
+  if row:
+    saved, stopped = trainer.run(batches, RunFolder(tmp_path))
+    assert stopped == 'worker 1 (b:2)' and saved == tmp_path / 'model.ckpt-3'
+  else:
+    with pytest.raises(ValueError, match=r'worker 1 \(b:2\) could not read a batch'):
+      trainer.run(batches, RunFolder(tmp_path))
+  assert checkpoints.latest(tmp_path).name == 'model.ckpt-3'
+
+
+def test_workers_but_the_chief_write_nothing(tmp_path):
+  method, trainer = make(tmp_path / 'run', num_steps=3)
+  expected, chief = make(tmp_path / 'chief', num_steps=3)
+  chief.run(batches, RunFolder(tmp_path / 'chief'))
+  trainer.workers = Fellow(tf.distribute.get_strategy(), 0)
+  trainer.workers.cluster = Cluster(('a:1', 'b:2'), 1)
+  saved, stopped = trainer.run(batches, None)
+  assert (saved, stopped) == (tmp_path / 'run/model.ckpt-2', None)  # as the chief has named it
+  assert not (tmp_path / 'run').exists()
+  np.testing.assert_array_equal(method.weights.numpy(), expected.weights.numpy())
+
+
+def test_a_run_that_was_stopped_before_its_first_step_saves_nothing(tmp_path):
+  _, trainer = make(tmp_path)
+  saved, stopped = trainer.run(lambda index: batches(index, stop=0), RunFolder(tmp_path))
+  assert (saved, stopped) == (None, 'SIGTERM')
+  assert checkpoints.latest(tmp_path) is None

@@ -2,7 +2,7 @@
 
 Each worker runs the same program under `tf.distribute.MultiWorkerMirroredStrategy` and reads its
 share of every batch; worker 0, the chief, also writes. TensorFlow's collectives end in an error
-within milliseconds when the process of a worker dies, within about 10 seconds when its host stops
+within milliseconds when the process of a worker dies, within about a minute when its host stops
 answering (the heartbeats of its coordination service), and after a timeout when a worker lives but
 does nothing. A run that has lost a worker ends; all are started again and go on from the last
 checkpoint.
@@ -14,9 +14,11 @@ import re
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.python.eager import context
 
 from utils.cluster import Cluster
 
+_PATIENCE = 60  # seconds; on a busy machine a heartbeat may be late
 _SIGNS = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError,
           tf.errors.DeadlineExceededError, tf.errors.InternalError)
 
@@ -52,24 +54,43 @@ def make_strategy(cluster, num_local, timeout):
     num_local: GPUs of each worker; without GPUs each is one CPU device.
     timeout: seconds after which a collective operation gives up.
 
-  TensorFlow's start waits without end for a worker who dies meanwhile, and holds Python's lock: no
-  signal is heard and no thread runs. The process is therefore ended, with a traceback and status 1,
-  when it takes longer than 2 minutes.
+  TensorFlow's start on the chief waits without end for a worker who dies meanwhile, and holds
+  Python's lock: no signal is heard and no thread runs. The process is therefore ended, with a
+  traceback and status 1, when that takes longer than 2 minutes.
+
+  Raises:
+    WorkerLost: the chief has gone meanwhile.
   """
   gpus = tf.config.list_physical_devices('GPU')
   tf.config.set_visible_devices(gpus[:num_local], 'GPU')
+  _configure_heartbeats(cluster)
   implementation = tf.distribute.experimental.CommunicationImplementation
   resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
       tf.train.ClusterSpec({'worker': list(cluster.addresses)}), task_type='worker',
       task_id=cluster.index, num_accelerators={'GPU': num_local} if gpus else {}, rpc_layer='grpc')
-  faulthandler.dump_traceback_later(min(timeout, 120), exit=True)
+  faulthandler.dump_traceback_later(2 * _PATIENCE, exit=True)
   try:
     return tf.distribute.MultiWorkerMirroredStrategy(
         resolver, tf.distribute.experimental.CommunicationOptions(
             timeout_seconds=timeout,
             implementation=implementation.AUTO if gpus else implementation.RING))
+  except tf.errors.OpError as error:
+    raise WorkerLost(f'{cluster.name(0)} was lost before the start ({error}). Start the same '
+                     'command on every worker again') from error
   finally:
     faulthandler.cancel_dump_traceback_later()
+
+
+def _configure_heartbeats(cluster):
+  """Patience with a busy machine: the strategy's own default gives a worker up after 10 seconds.
+
+  TensorFlow has no public name for this; the strategy leaves alone what is configured before it.
+  """
+  jobs = [context.coordination_config_pb2.CoordinatedJob(name='worker', num_tasks=cluster.count)]
+  context.context().configure_coordination_service(
+      service_type='standalone', service_leader='/job:worker/replica:0/task:0',
+      cluster_register_timeout_in_ms=1000 * _PATIENCE, heartbeat_timeout_in_ms=1000 * _PATIENCE,
+      coordinated_jobs=jobs)
 
 
 class Workers:
@@ -110,7 +131,8 @@ class Workers:
       text = str(error)
       if isinstance(error, tf.errors.InternalError) and 'ollective' not in text:
         raise
-      reason = text[max(text.find('Collective ops is aborted'), 0):]
+      found = re.search('Collective (ops is aborted|has timed out)', text)
+      reason = text[found.start():] if found else text
       others = {int(task) for task in re.findall(r'/task:(\d+)', reason)} - {self.cluster.index}
       named = ', '.join(self.cluster.name(task) for task in sorted(others)
                         if task < self.cluster.count)

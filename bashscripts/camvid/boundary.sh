@@ -1,9 +1,15 @@
 #!/usr/bin/env bash
 # What oversegmentations do for the borders of segments: the SegSort of train_segsort.sh on CamVid val, its clusters from
 # the grid or from the regions, split along the regions' borders (--align_segments) or not, beside softmax. Scores near
-# true boundaries, as in README.md, "CamVid". Skips what is done; RESULTS is where the JSON files go.
+# true boundaries, as in README.md, "CamVid". Skips what is done; RESULTS is where the JSON files go, in the repository by
+# default: with other settings name another folder.
 set -euo pipefail
 RESULTS="${RESULTS:-}"
+if [ -z "$RESULTS" ]; then
+  for name in NUM_STEPS BATCH_SIZE INPUT_SIZE LEARNING_RATE MODEL NUM_CLUSTERS K_IN_NEAREST_NEIGHBORS; do
+    [ -z "${!name:-}" ] || { echo "boundary.sh: $name is set: name another folder for its results, RESULTS=..." >&2; exit 2; }
+  done
+fi
 case "$RESULTS" in ''|/*) ;; *) RESULTS="$PWD/$RESULTS" ;; esac
 source "$(dirname "$0")/recipe.sh"
 source bashscripts/environment.sh requirements-oversegmentation.txt

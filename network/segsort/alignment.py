@@ -7,6 +7,7 @@ k-means; specs/segsort.md, section 8. The joining of small pieces is this projec
 import tensorflow as tf
 
 from network.segsort.prototypes import l2_normalize
+from network.segsort.shapes import dims
 
 # Every round at least halves the small pieces that have a neighbour, and every step along pointers
 # doubles its length: int32 numbers never need more of either.
@@ -60,11 +61,12 @@ def align_segments(embedding, clusters, regions, smallest):
   """
   embedding = tf.stop_gradient(tf.cast(embedding, tf.float32))
   clusters, regions = tf.convert_to_tensor(clusters), tf.maximum(regions, -1)
-  batch, height, width, dim = _dims(embedding)
+  batch, height, width, dim = dims(embedding)
   pixels = batch * height * width
   pieces, num_pieces = _piece_ids(clusters, regions)
   static = isinstance(pixels, int)
-  size = pixels if static else num_pieces
+  # Also of nothing there is a place, that of the pixels that do not count.
+  size = pixels if static else tf.maximum(num_pieces, 1)
 
   flat = tf.reshape(pieces, [-1])
 
@@ -94,7 +96,7 @@ def _piece_ids(clusters, regions):
 
   By sorting, so that memory goes with the pixels and not with clusters times regions.
   """
-  batch, height, width = _dims(clusters)
+  batch, height, width = dims(clusters)
   # int64: images x clusters x regions may be more than an int32 holds.
   clusters = tf.cast(clusters, tf.int64)
   regions = tf.cast(regions + 1, tf.int64)
@@ -149,7 +151,7 @@ def _join(first, second, regions, limits, sums, counts):
     roots: int32 [P], the piece that each has become part of; itself where it has joined none.
     sums, counts: of what the pieces have become, 0 for those that have joined another.
   """
-  (size,) = _dims(counts)
+  (size,) = dims(counts)
   own = tf.range(size)
 
   def one_round(roots, sums, counts, _):
@@ -171,7 +173,7 @@ def _goals(first, second, regions, small, prototypes):
   Similarity, the preference for the own region and the order among equals are packed into one whole
   number, whose maximum over a piece's borders is exact in every order of computing it.
   """
-  (size,) = _dims(small)
+  (size,) = dims(small)
   cosine = tf.reduce_sum(tf.gather(prototypes, first) * tf.gather(prototypes, second), axis=-1)
   # Bits of floats are in the order of the floats, those of negative ones in the opposite order.
   bits = tf.bitcast(tf.clip_by_value(cosine, -1.0, 1.0), tf.int32)
@@ -197,7 +199,7 @@ def _ends(pointers):
   Two that point at each other become the lower one. There are no longer circles: along one no
   similarity could fall, so that all would be equal, and each would point at the lowest neighbour.
   """
-  own = tf.range(*_dims(pointers))
+  own = tf.range(*dims(pointers))
   mutual = tf.gather(pointers, pointers) == own
   pointers = tf.where(mutual, tf.minimum(own, pointers), pointers)
 
@@ -208,8 +210,3 @@ def _ends(pointers):
   return tf.while_loop(
       lambda _, changed: changed, follow, (pointers, tf.constant(True)),
       maximum_iterations=_MOST_ROUNDS)[0]
-
-
-def _dims(x):
-  """Sizes of a tensor's axes, as ints where all are static, otherwise as tensors."""
-  return list(x.shape) if x.shape.is_fully_defined() else tf.unstack(tf.shape(x))

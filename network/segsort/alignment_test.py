@@ -218,8 +218,15 @@ def test_equal_neighbours_are_taken_in_order():
 def test_what_has_no_neighbour_stays_small():
   arguments = directions(0, 0, 0, 0, 0), row(0, -1, 1, 1, 1), row(0, 0, 0, 0, 0)
   assert aligned(*arguments, 3) == [0, -1, 1, 1, 1]
-  nothing = align_segments(directions(0, 0), row(-1, -1), row(0, 0), [5]).numpy()
-  np.testing.assert_array_equal(nothing, row(-1, -1))
+
+
+@pytest.mark.parametrize('signature', [None, [
+    tf.TensorSpec([None] * 4), *[tf.TensorSpec([None] * 3, tf.int32)] * 2,
+    tf.TensorSpec([None], tf.int32)]])
+def test_images_without_a_counted_pixel(signature):
+  function = tf.function(align_segments, input_signature=signature)
+  arguments = directions(0, 0), row(-1, -1), row(0, 0)
+  np.testing.assert_array_equal(function(*arguments, [5]), row(-1, -1))
 
 
 def test_pieces_without_direction_join_too():

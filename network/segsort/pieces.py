@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from network.segsort.prototypes import compact, l2_normalize, segment_prototypes
 from network.segsort.segments import find_segments
+from network.segsort.shapes import dims, per_image
 
 
 class Pieces(NamedTuple):
@@ -57,10 +58,10 @@ def supervised_pieces(embedding, labels, initial_clusters, location, *, num_clus
   clusters = find_segments(
       unit, location, tf.convert_to_tensor(initial_clusters), counted, num_clusters, iterations,
       location_weight=location_weight, regions=regions, min_piece_share=min_piece_share)
-  flat = _per_image(clusters)
+  flat = per_image(clusters)
   if regions is not None:
-    num_clusters = _dims(flat)[1]  # no image has more segments than pixels
-  ids = piece_ids(flat, _per_image(labels), num_clusters, num_classes, ignore_label)
+    num_clusters = dims(flat)[1]  # no image has more segments than pixels
+  ids = piece_ids(flat, per_image(labels), num_clusters, num_classes, ignore_label)
   return _pieces(unit, ids, clusters)
 
 
@@ -78,7 +79,7 @@ def unsupervised_pieces(embedding, oversegmentation, *, num_ids=256):
 
   Deviates from the original: padding does not count, where it is a segment of its own there.
   """
-  ids = segment_ids(_per_image(oversegmentation), num_ids)
+  ids = segment_ids(per_image(oversegmentation), num_ids)
   clusters = tf.where(tf.reshape(ids.ids, tf.shape(oversegmentation)) < 0, -1, oversegmentation)
   return _pieces(l2_normalize(embedding), ids, clusters)
 
@@ -112,7 +113,7 @@ def piece_ids(cluster_ids, labels, num_clusters, num_classes, ignore_label=255):
       bounds the number of pieces whatever the batch.
     valid: bool [P], True for the pieces that exist; they come first.
   """
-  batch, pixels = _dims(labels)
+  batch, pixels = dims(labels)
   table = num_clusters * num_classes
   counted = ((labels != ignore_label) & (labels >= 0) & (labels < num_classes)
              & (cluster_ids >= 0) & (cluster_ids < num_clusters))
@@ -143,20 +144,8 @@ def segment_ids(oversegmentation, num_ids):
   Returns:
     `PieceIds` whose labels are the segments' own numbers, P = min(B * N, B * num_ids).
   """
-  batch, pixels = _dims(oversegmentation)
+  batch, pixels = dims(oversegmentation)
   counted = (oversegmentation >= 0) & (oversegmentation < num_ids)
   keys = tf.where(counted, tf.range(batch)[:, tf.newaxis] * num_ids + oversegmentation, -1)
   ids, _, valid = _compact_keys(tf.reshape(keys, [-1]), batch * num_ids, batch * pixels)
   return PieceIds(ids, tf.range(tf.size(valid)), valid)
-
-
-def _dims(x):
-  """Sizes of a tensor's axes, as ints where they are static."""
-  dynamic = tf.shape(x)
-  return [dynamic[i] if size is None else size for i, size in enumerate(x.shape)]
-
-
-def _per_image(x):
-  """[B, H, W, ...] -> [B, H * W, ...], static where it can be."""
-  batch, height, width, *rest = _dims(x)
-  return tf.reshape(x, [batch, height * width, *rest])

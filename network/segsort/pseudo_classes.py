@@ -114,10 +114,13 @@ def refine(prototypes, weights, labels, num_classes, iterations=100):
     empty = np.setdiff1d(np.arange(num_classes), labels)
     if not len(empty):
       break
-    worst = np.argsort(-weights * (1 - similarity), kind='stable')[:len(empty)]
-    if similarity[worst].max() > 1 - _ROUNDING:
+    # However heavy, what cannot be told from its centre would come back to it.
+    apart = np.flatnonzero(similarity <= 1 - _ROUNDING)
+    if not len(apart):
       break
-    labels[worst] = empty
+    loss = weights[apart] * (1 - similarity[apart])
+    worst = apart[np.argsort(-loss, kind='stable')[:len(empty)]]
+    labels[worst] = empty[:len(worst)]
   if len(empty):
     raise ValueError(f'only {num_classes - len(empty)} of {len(labels)} prototypes can be told '
                      f'apart, too few for {num_classes} groups')

@@ -89,6 +89,17 @@ def test_empty_groups_are_filled_and_that_raises_the_objective():
   assert found.objective > refine(prototypes, np.ones(80), labels, 2).objective
 
 
+def test_groups_are_filled_by_light_prototypes_too():
+  """Rounding, times the weight of copies, is more than what light prototypes differ by."""
+  rng = np.random.default_rng(0)
+  heavy, light = np.eye(8)[[0]], np.eye(8)[[1]]
+  prototypes = unit(np.concatenate([
+      heavy + 1e-4 * rng.standard_normal([20, 8]), light + 2e-2 * rng.standard_normal([6, 8])]))
+  weights = np.repeat([1e6, 1.0], [20, 6])
+  found = cluster_prototypes(prototypes, 7, [0], weights)
+  assert len(set(found.labels[:20])) == 1 and len(set(found.labels)) == 7
+
+
 @pytest.mark.parametrize('sizes, noise', [([40, 30, 20, 10], 0.1), ([300, 3, 2, 1], 0.02)])
 def test_planted_groups_are_found_whatever_their_sizes_and_order(sizes, noise):
   rng = np.random.default_rng(4)

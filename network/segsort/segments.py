@@ -4,6 +4,7 @@ import tensorflow as tf
 
 from network.segsort.alignment import align_segments, smallest_piece
 from network.segsort.clustering import clustering_features, spherical_kmeans
+from network.segsort.shapes import per_image
 
 
 def find_segments(embedding, location, initial, valid, num_clusters, iterations, *,
@@ -30,18 +31,9 @@ def find_segments(embedding, location, initial, valid, num_clusters, iterations,
   shape = tf.shape(initial)
   features = clustering_features(embedding, location, location_weight)
   clusters = spherical_kmeans(
-      _per_image(features), _per_image(initial), num_clusters, iterations, _per_image(valid))
+      per_image(features), per_image(initial), num_clusters, iterations, per_image(valid))
   clusters = tf.ensure_shape(tf.reshape(clusters, shape), initial.shape)
   if regions is None:
     return clusters
   smallest = smallest_piece(clusters, num_clusters, min_piece_share)
   return align_segments(embedding, clusters, regions, smallest)
-
-
-def _per_image(x):
-  """[B, H, W, ...] -> [B, H * W, ...], static where it can be."""
-  if x.shape.is_fully_defined():
-    batch, height, width, *rest = x.shape
-  else:
-    batch, height, width, *rest = tf.unstack(tf.shape(x))
-  return tf.reshape(x, [batch, height * width, *rest])
