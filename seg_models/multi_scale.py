@@ -29,17 +29,28 @@ def multi_scale(function, images, scales=(1.0,), mirror=False, regions=None):
   """
   size = tuple(images.shape[1:3])
   total = 0.0
+  for copies in scaled_copies(images, scales, regions):
+    result = function(*copies)
+    if mirror:
+      result = (result + tf.reverse(function(*mirrored(copies)), [2])) / 2
+    total += _resize(result, size)
+  return total / len(scales)
+
+
+def scaled_copies(images, scales, regions=None):
+  """Yields the images, and the regions if there are any, at each scale: tuples of one or two."""
+  size = tuple(images.shape[1:3])
   for scale in scales:
     scaled_size = tuple(max(int(length * scale), 1) for length in size)
     copies = [_resize(images, scaled_size)]
     if regions is not None:
       copies.append(resize_nearest_legacy(regions, scaled_size))
-    result = function(*copies)
-    if mirror:
-      mirrored = function(*(tf.reverse(copy, [2]) for copy in copies))
-      result = (result + tf.reverse(mirrored, [2])) / 2
-    total += _resize(result, size)
-  return total / len(scales)
+    yield tuple(copies)
+
+
+def mirrored(copies):
+  """The same copies mirrored left to right."""
+  return tuple(tf.reverse(copy, [2]) for copy in copies)
 
 
 def _resize(x, size):

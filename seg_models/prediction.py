@@ -5,11 +5,13 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from network.segsort.prototypes import segment_prototypes
+from network.segsort.kmeans import segment_sums
+from network.segsort.prototypes import l2_normalize
 from network.segsort.retrieval import nearest_neighbours, vote, vote_counts
+from network.segsort.votes import add_votes
 from seg_models.boxes import boxes_of
 from seg_models.embedding import centre, check_finite
-from seg_models.multi_scale import multi_scale
+from seg_models.multi_scale import mirrored, multi_scale, scaled_copies
 from seg_models.windows import slide
 
 VOTES = ('count', 'nearest', 'similarity')
@@ -69,7 +71,7 @@ class SegSortPredictor:
     self._segmenter = segmenter
     self._features = tf.constant(bank.features)
     self._labels = tf.constant(bank.labels)
-    self._num_classes = num_classes
+    self.num_classes = num_classes
     self._k = k
     self.mode = mode
     self._search = tf.function(self._search_bank, input_signature=[
@@ -84,9 +86,9 @@ class SegSortPredictor:
   def _search_bank(self, embedding, segments):
     batch, size = tf.shape(segments)[0], tf.reduce_max(segments) + 1
     ids = segments + size * tf.range(batch)[:, tf.newaxis, tf.newaxis]
-    prototypes, _ = segment_prototypes(
+    sums = segment_sums(
         tf.reshape(embedding, [-1, embedding.shape[-1]]), tf.reshape(ids, [-1]), batch * size)
-    similarity, index = nearest_neighbours(prototypes, self._features, self._k)
+    similarity, index = nearest_neighbours(l2_normalize(sums), self._features, self._k)
     shape = [batch, size, self._k]
     return tf.reshape(similarity, shape), tf.reshape(index, shape)
 
@@ -96,15 +98,14 @@ class SegSortPredictor:
     return tf.reshape(labels, [-1, self._k]), tf.reshape(retrieval.similarity, [-1, self._k])
 
   def _elect_labels(self, retrieval):
-    winners = vote(*self._neighbours(retrieval), self._num_classes, self.mode)
+    winners = vote(*self._neighbours(retrieval), self.num_classes, self.mode)
     return tf.reshape(winners, tf.shape(retrieval.index)[:2])
 
   def _count_votes(self, retrieval):
     labels, similarity = self._neighbours(retrieval)
     counts = vote_counts(
-        labels, self._num_classes, similarity if self.mode == 'similarity' else None)
-    counts = tf.reshape(counts, [-1, tf.shape(retrieval.index)[1], self._num_classes])
-    return tf.gather(counts, retrieval.segments, batch_dims=1)
+        labels, self.num_classes, similarity if self.mode == 'similarity' else None)
+    return tf.reshape(counts, [-1, tf.shape(retrieval.index)[1], self.num_classes])
 
   def retrieve(self, images, names, regions=None):
     """Segments and their neighbours.
@@ -125,9 +126,14 @@ class SegSortPredictor:
     """The class of each segment: `Retrieval` -> int32 [B, S]."""
     return self._elect(retrieval)
 
+  def segment_votes(self, retrieval):
+    """The votes of each segment: `Retrieval` -> float32 [B, S, C]."""
+    return self._count(retrieval)
+
   def votes(self, images, names, regions=None):
     """Votes at every pixel, float32 [B, H, W, C], of what `retrieve` takes."""
-    return self._count(self.retrieve(images, names, regions))
+    retrieval = self.retrieve(images, names, regions)
+    return tf.gather(self.segment_votes(retrieval), retrieval.segments, batch_dims=1)
 
   def __call__(self, images, names, regions=None):
     """Labels of images of one size.
@@ -170,18 +176,30 @@ class MultiScalePredictor:
     self._scales = scales
     self._mirror = mirror
     self._windows = windows
+    self._add_votes = tf.function(add_votes, input_signature=[
+        tf.TensorSpec([None, None, None, predictor.num_classes], tf.float32),
+        tf.TensorSpec([None, None, None], tf.int32),
+        tf.TensorSpec([None, None, predictor.num_classes], tf.float32)])
 
   def votes(self, images, names, regions=None):
     """Averaged votes, float32 [B, H, W, C], of what `SegSortPredictor.retrieve` takes."""
-    def vote_in(crops, regions=None):
-      return self._predictor.votes(crops, names, regions)
+    if self._windows is not None:
+      def vote_in(crops, regions=None):
+        return self._predictor.votes(crops, names, regions)
 
-    def function(copies, regions=None):
-      if self._windows is None:
-        return vote_in(copies, regions)
-      return slide(vote_in, copies, self._windows, regions)
-
-    return multi_scale(function, images, self._scales, self._mirror, regions)
+      return multi_scale(
+          lambda *copies: slide(vote_in, copies[0], self._windows, *copies[1:]), images,
+          self._scales, self._mirror, regions)
+    total = tf.zeros([*images.shape[:3], self._predictor.num_classes])
+    for copies in scaled_copies(images, self._scales, regions):
+      found = self._predictor.retrieve(copies[0], names, *copies[1:])
+      total = self._add_votes(total, found.segments, self._predictor.segment_votes(found))
+      if self._mirror:
+        image, *rest = mirrored(copies)
+        found = self._predictor.retrieve(image, names, *rest)
+        total = self._add_votes(
+            total, tf.reverse(found.segments, [2]), self._predictor.segment_votes(found))
+    return total / (len(self._scales) * (2 if self._mirror else 1))
 
   def __call__(self, images, names, regions=None):
     """Labels, int32 [B, H, W], of what `SegSortPredictor` is called with."""

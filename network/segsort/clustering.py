@@ -5,10 +5,9 @@ Source: SegSort (Hwang et al., ICCV 2019), section 3.1; specs/segsort.md, sectio
 
 import tensorflow as tf
 
+from network.segsort.compilation import inside_xla
+from network.segsort.kmeans import CHUNK, chunked_kmeans, compiled_kmeans, dense_kmeans
 from network.segsort.prototypes import l2_normalize
-
-# Their similarities to all clusters are held together: few enough to stay in the processor's cache.
-PIXELS_AT_ONCE = 8192
 
 
 def grid_labels(height, width, num_y, num_x):
@@ -76,35 +75,6 @@ def clustering_features(embedding, location, location_weight=1.0):
   return l2_normalize(tf.concat([tf.cast(embedding, tf.float32), location], axis=-1))
 
 
-def _nearest(features, centres, empty):
-  """Numbers of the centres [B, K, F] nearest to [B, N, F], `empty` [B, 1, K] ones left out."""
-  similarity = tf.matmul(features, centres, transpose_b=True)
-  return tf.argmax(tf.where(empty, -float('inf'), similarity), axis=-1, output_type=tf.int32)
-
-
-def _nearest_in_chunks(features, centres, empty):
-  """`_nearest`, in memory for `PIXELS_AT_ONCE` pixels of each image and not for all."""
-  if features.shape[1] is not None and features.shape[1] <= PIXELS_AT_ONCE:
-    return _nearest(features, centres, empty)
-  batch, pixels, dim = tf.unstack(tf.shape(features))
-  size = tf.minimum(pixels, PIXELS_AT_ONCE)
-  count = -(-pixels // size)
-
-  def step(index, parts):
-    # XLA wants chunks of one size: the last one begins early, within the one before.
-    start = tf.minimum(index * size, pixels - size)
-    part = tf.slice(features, [0, start, 0], [batch, size, dim])
-    return index + 1, parts.write(index, _nearest(part, centres, empty))
-
-  parts = tf.TensorArray(tf.int32, count, element_shape=[features.shape[0], None])
-  # One after the other: in parallel all chunks would be in memory.
-  _, parts = tf.while_loop(
-      lambda index, _: index < count, step, [tf.constant(0), parts], parallel_iterations=1)
-  parts = parts.stack()
-  whole = tf.reshape(tf.transpose(parts[:-1], [1, 0, 2]), [batch, (count - 1) * size])
-  return tf.concat([whole, parts[-1, :, count * size - pixels:]], axis=1)
-
-
 def spherical_kmeans(features, initial_labels, num_clusters, iterations, valid=None):
   """Spherical k-means over the pixels of each image of a batch.
 
@@ -127,28 +97,17 @@ def spherical_kmeans(features, initial_labels, num_clusters, iterations, valid=N
   """
   features = tf.stop_gradient(tf.cast(features, tf.float32))
   labels = tf.cast(initial_labels, tf.int32)
-  if valid is None:
-    valid = tf.ones_like(labels, tf.bool)
-  shape = tf.shape(features)
-  batch, dim = shape[0], shape[2]
-  flat_features = tf.reshape(features, [-1, dim])
-  offsets = num_clusters * tf.range(batch)[:, tf.newaxis]
-
-  def directions(labels):
-    inside = valid & (labels >= 0) & (labels < num_clusters)
-    ids = tf.where(inside, labels + offsets, -1)
-    sums = tf.math.unsorted_segment_sum(
-        flat_features, tf.reshape(ids, [-1]), batch * num_clusters)
-    return tf.reshape(l2_normalize(sums), [batch, num_clusters, dim])
-
-  def step(iteration, labels, _):
-    centres = directions(labels)
-    empty = tf.reduce_all(tf.equal(centres, 0.0), axis=-1)[:, tf.newaxis, :]
-    nearest = _nearest_in_chunks(features, centres, empty)
-    nearest = tf.ensure_shape(tf.where(valid, nearest, -1), labels.shape)
-    return iteration + 1, nearest, tf.reduce_any(nearest != labels)
-
-  labels = tf.where(valid, labels, -1)
-  return tf.while_loop(
-      lambda iteration, _, changed: (iteration < iterations) & changed,
-      step, [tf.constant(0), labels, tf.constant(True)])[1]
+  valid = tf.ones_like(labels, tf.bool) if valid is None else tf.convert_to_tensor(valid)
+  if inside_xla():
+    return dense_kmeans(features, labels, num_clusters, iterations, valid)
+  images = features, labels, valid
+  static = features.shape.is_fully_defined() and isinstance(num_clusters, int)
+  if static and labels.shape[1] <= CHUNK and not tf.executing_eagerly():
+    # One image a call: they run side by side, and each ends when nothing of it changes any more.
+    parts = [compiled_kmeans(features[i:i + 1], labels[i:i + 1], num_clusters, iterations,
+                             valid[i:i + 1]) for i in range(labels.shape[0])]
+    return tf.concat(parts, axis=0)
+  result = tf.map_fn(
+      lambda image: chunked_kmeans(*image[:2], num_clusters, iterations, image[2])[0], images,
+      fn_output_signature=tf.int32, parallel_iterations=1)
+  return tf.ensure_shape(result, labels.shape)

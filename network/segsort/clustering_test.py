@@ -105,19 +105,6 @@ def test_kmeans_never_lowers_its_objective():
   assert objectives[-1] > objectives[0]
 
 
-def test_kmeans_ends_early_with_the_same_labels(monkeypatch):
-  rng = np.random.default_rng(3)
-  features = random_features(rng, 2, 40, 3)
-  initial = rng.integers(0, 3, [2, 40]).astype(np.int32)
-  settled = clustering.spherical_kmeans(features, initial, 3, 30)
-  steps = []
-  argmax = tf.argmax
-  monkeypatch.setattr(tf, 'argmax', lambda *a, **k: steps.append(1) or argmax(*a, **k))
-  again = clustering.spherical_kmeans(features, settled, 3, 10)
-  np.testing.assert_array_equal(again, settled)
-  assert len(steps) == 1
-
-
 def test_opposite_pixels_leave_a_cluster_without_direction_empty():
   features = np.array([[[1, 0], [-1, 0], [0, 1], [0.6, 0.8]]], np.float32)
   labels = clustering.spherical_kmeans(features, np.array([[0, 0, 1, 1]]), 2, 3).numpy()
@@ -161,26 +148,30 @@ def test_half_precision_features_are_computed_in_float32():
       clustering.spherical_kmeans(tf.cast(features, tf.float32), initial, 4, 5))
 
 
-@pytest.mark.parametrize('pixels', [16, 17, 48, 50])  # one chunk, and more with and without a rest
-@pytest.mark.parametrize('mode', ['eager', 'graph', 'jit'])
-def test_kmeans_in_chunks_equals_kmeans_of_all_pixels_at_once(monkeypatch, mode, pixels):
-  rng = np.random.default_rng(7)
-  features = random_features(rng, 2, pixels, 4)
-  initial = rng.integers(0, 5, [2, pixels]).astype(np.int32)
-  valid = rng.uniform(size=[2, pixels]) < 0.7
-  expected = clustering.spherical_kmeans(features, initial, 6, 5, valid)
-  monkeypatch.setattr(clustering, 'PIXELS_AT_ONCE', 16)
-  at_once = []
-  argmax = tf.argmax
-  monkeypatch.setattr(tf, 'argmax', lambda x, **k: at_once.append(x.shape[1]) or argmax(x, **k))
+@pytest.mark.parametrize('kind', ['static', 'dynamic', 'static under XLA'])
+def test_every_way_of_tracing_gives_what_eager_does(kind):
+  rng = np.random.default_rng(8)
+  features = random_features(rng, 2, 40, 4)
+  initial = rng.integers(-1, 5, [2, 40]).astype(np.int32)
+  valid = rng.uniform(size=[2, 40]) < 0.7
+  shapes = [[2, 40, 4], [2, 40]] if 'static' in kind else [[None, None, 4], [None, None]]
+  signature = [tf.TensorSpec(shapes[0]), tf.TensorSpec(shapes[1], tf.int32),
+               tf.TensorSpec(shapes[1], tf.bool)]
+  traced = tf.function(
+      lambda *arrays: clustering.spherical_kmeans(*arrays[:2], 6, 5, arrays[2]),
+      input_signature=signature, jit_compile='XLA' in kind)
+  np.testing.assert_array_equal(
+      traced(features, initial, valid),
+      clustering.spherical_kmeans(features, initial, 6, 5, valid))
 
-  def function(features, initial, valid):
-    return clustering.spherical_kmeans(features, initial, 6, 5, valid)
 
-  if mode != 'eager':
-    signature = [tf.TensorSpec([None, None, 4]), tf.TensorSpec([None, None], tf.int32),
-                 tf.TensorSpec([None, None], tf.bool)]
-    function = tf.function(function, input_signature=signature, jit_compile=mode == 'jit')
-  np.testing.assert_array_equal(function(features, initial, valid), expected)
-  if mode == 'eager':
-    assert set(at_once) == {16}
+def test_a_number_of_clusters_that_is_a_tensor():
+  rng = np.random.default_rng(9)
+  features = random_features(rng, 1, 50, 4)
+  initial = rng.integers(0, 7, [1, 50]).astype(np.int32)
+  traced = tf.function(
+      lambda count: clustering.spherical_kmeans(features, initial, count, 5),
+      input_signature=[tf.TensorSpec([], tf.int32)])
+  for count in (5, 7, 40):  # labels beyond the number join no cluster
+    np.testing.assert_array_equal(
+        traced(count), clustering.spherical_kmeans(features, initial, count, 5))

@@ -7,20 +7,19 @@ and the rest negative, and its loss is
 
   -log(sum over positives / sum over positives and negatives) of exp(concentration * cosine)
 
-All is computed in log space, in float32, and in blocks of prototypes, so that neither memory nor
-time is spent on places of the set that hold no prototype.
+All is computed in log space and in float32, of the prototypes that there are and a part of the
+pixels or of the prototypes at a time: [pixels, prototypes] numbers are never held.
 """
 
 from typing import NamedTuple
 
 import tensorflow as tf
 
+from network.segsort.blocked_contrast import blocked_contrast
+from network.segsort.compilation import inside_xla
 from network.segsort.prototypes import compact
-
-# Up to this concentration, exp(concentration * (cosine - 1)) of unit vectors is no denormal number.
-_SAFE_CONCENTRATION = 40.0
-# Lower than every logit, and finite.
-_NOTHING = -1e30
+from network.segsort.softmax_contrast import softmax_contrast
+from network.segsort.sorted_contrast import class_contrast, group_by_class
 
 
 class SegSortLoss(NamedTuple):
@@ -62,7 +61,8 @@ def supervised_segsort_loss(embedding, own_index, prototypes, labels, valid, con
     concentration: kappa, a positive number.
     memory: None, or (prototypes [Q, D], labels [Q], valid [Q]), further prototypes without
       gradient.
-    block_size: prototypes that are compared at a time; changes nothing but memory and time.
+    block_size: prototypes that are compared at a time under XLA; changes nothing but memory and
+      time.
 
   Returns:
     `SegSortLoss`.
@@ -70,17 +70,31 @@ def supervised_segsort_loss(embedding, own_index, prototypes, labels, valid, con
   Deviates from the original: it subtracts the own prototype's term from the sum over its class and
   takes the log of a ratio, in float32 without a bound, which overflows from concentration 89.
   """
-  prototypes = tf.cast(prototypes, tf.float32)
-  if memory is not None:
-    memory_prototypes, memory_labels, memory_valid = memory
-    memory_prototypes = tf.stop_gradient(tf.cast(memory_prototypes, tf.float32))
-    prototypes = tf.concat([prototypes, memory_prototypes], axis=0)
-    # The gradient that comes back is one of rows. A concat would sort those out by tf.where, whose
-    # shape is dynamic; a reshape makes it an array.
-    prototypes = tf.reshape(prototypes, [-1, prototypes.shape[-1]])
-    labels = tf.concat([labels, memory_labels], axis=0)
-    valid = tf.concat([valid, memory_valid], axis=0)
-  return _loss(embedding, own_index, prototypes, labels, valid, concentration, block_size)
+  embedding, prototypes = tf.cast(embedding, tf.float32), tf.cast(prototypes, tf.float32)
+  if memory is None:
+    memory = tf.zeros_like(prototypes[:0]), labels[:0], valid[:0]
+  remembered = tf.stop_gradient(tf.cast(memory[0], tf.float32))
+  if not inside_xla():
+    groups = group_by_class(own_index, labels, valid, *memory[1:])
+    per_pixel = class_contrast(embedding, prototypes, remembered, groups, concentration)
+    prototypes, labels = (
+        tf.concat([tf.gather(new, groups.order), tf.gather(old, groups.memory_order)], axis=0)
+        for new, old in ((prototypes, remembered), (labels, memory[1])))
+    means = _means(prototypes, labels, tf.ones_like(labels, tf.bool))[1:]
+    rows = tf.gather(embedding, groups.pixels)
+
+    def of_all(values):
+      return tf.scatter_nd(groups.pixels[:, tf.newaxis], values, tf.shape(per_pixel))
+
+    return SegSortLoss(per_pixel, of_all(tf.ones_like(rows[:, 0])),
+                       *(of_all(_mean_cosine(rows, groups.own, mean)) for mean in means))
+  prototypes, labels, valid = (
+      tf.concat(both, axis=0)
+      for both in zip((prototypes, labels, valid), (remembered, *memory[1:]), strict=True))
+  # The gradient that comes back is one of rows. A concat would sort those out by tf.where, whose
+  # shape is dynamic; a reshape makes it an array.
+  prototypes = tf.reshape(prototypes, [-1, prototypes.shape[-1]])
+  return _blocked_loss(embedding, own_index, prototypes, labels, valid, concentration, block_size)
 
 
 def unsupervised_segsort_loss(embedding, own_index, prototypes, valid, concentration,
@@ -94,20 +108,28 @@ def unsupervised_segsort_loss(embedding, own_index, prototypes, valid, concentra
     prototypes: float [P, D] of unit length; the gradient flows through.
     valid: bool [P]; the others do not count.
     concentration: kappa, a positive number.
-    block_size: prototypes that are compared at a time; changes nothing but memory and time.
+    block_size: prototypes that are compared at a time under XLA; changes nothing but memory and
+      time.
 
   Returns:
     `SegSortLoss`.
 
   Deviates from the original: padding does not count, where it is a segment of its own there.
   """
+  embedding, prototypes = tf.cast(embedding, tf.float32), tf.cast(prototypes, tf.float32)
+  if not inside_xla():
+    per_pixel = softmax_contrast(embedding, own_index, prototypes, valid, concentration)
+    own_index = tf.where(tf.gather(valid, tf.maximum(own_index, 0)), own_index, -1)
+    fixed = tf.stop_gradient(tf.where(tf.convert_to_tensor(valid)[:, tf.newaxis], prototypes, 0.0))
+    others = tf.reduce_sum(tf.cast(valid, tf.float32)) - 1.0
+    negative = tf.math.divide_no_nan(tf.reduce_sum(fixed, axis=0) - fixed, others)
+    return _result(embedding, own_index, per_pixel, (fixed, negative))
   labels = tf.range(tf.shape(prototypes)[0])
-  return _loss(embedding, own_index, prototypes, labels, valid, concentration, block_size)
+  return _blocked_loss(embedding, own_index, prototypes, labels, valid, concentration, block_size)
 
 
-def _loss(embedding, own_index, prototypes, labels, valid, concentration, block_size):
-  embedding = tf.cast(embedding, tf.float32)
-  prototypes = tf.cast(prototypes, tf.float32)
+def _blocked_loss(embedding, own_index, prototypes, labels, valid, concentration, block_size):
+  """Either loss with static shapes: positive are the prototypes with the label of the own one."""
   # Prototypes that exist come first, so that the blocks after them need not be computed at all.
   size = prototypes.shape[0]
   size = tf.shape(prototypes)[0] if size is None else size
@@ -116,20 +138,22 @@ def _loss(embedding, own_index, prototypes, labels, valid, concentration, block_
   prototypes = tf.where(filled[:, tf.newaxis], tf.gather(prototypes, index), 0.0)
   labels = tf.gather(labels, index)
   own_index = tf.where(own_index >= 0, tf.gather(rank, tf.maximum(own_index, 0)), -1)
+  alone, *means = _means(prototypes, labels, filled)
+  per_pixel = blocked_contrast(concentration, block_size)(
+      embedding, prototypes, own_index, tf.gather(alone, tf.maximum(own_index, 0)), labels, filled)
+  return _result(embedding, own_index, per_pixel, means)
+
+
+def _result(embedding, own_index, per_pixel, means):
+  """Adds the mean cosines, from the means [S, D] of each prototype's positives and negatives."""
   counted = own_index >= 0
+  return SegSortLoss(per_pixel, tf.cast(counted, tf.float32), *(
+      tf.where(counted, _mean_cosine(embedding, tf.maximum(own_index, 0), mean), 0.0)
+      for mean in means))
 
-  alone, positive_mean, negative_mean = _means(prototypes, labels, filled)
-  own = tf.maximum(own_index, 0)
-  alone = tf.gather(alone, own)
-  per_pixel = _contrast(concentration, block_size)(
-      embedding, prototypes, own_index, alone, labels, filled)
 
-  def mean_cosine(means):
-    cosine = tf.reduce_sum(tf.stop_gradient(embedding) * tf.gather(means, own), axis=-1)
-    return tf.where(counted, cosine, 0.0)
-
-  return SegSortLoss(per_pixel, tf.cast(counted, tf.float32),
-                     mean_cosine(positive_mean), mean_cosine(negative_mean))
+def _mean_cosine(embedding, own_index, means):
+  return tf.reduce_sum(tf.stop_gradient(embedding) * tf.gather(means, own_index), axis=-1)
 
 
 def _means(prototypes, labels, filled):
@@ -145,8 +169,9 @@ def _means(prototypes, labels, filled):
   # Labels may be any numbers: equal ones are found by sorting, which needs no bound of them.
   order = tf.argsort(labels)
   sorted_labels = tf.gather(labels, order)
-  new = tf.concat([[False], sorted_labels[1:] != sorted_labels[:-1]], axis=0)
-  groups = tf.scatter_nd(order[:, tf.newaxis], tf.cumsum(tf.cast(new, tf.int32)), [size])
+  new = tf.concat([tf.zeros_like(sorted_labels[:1], tf.bool),
+                   sorted_labels[1:] != sorted_labels[:-1]], axis=0)
+  groups = tf.gather(tf.cumsum(tf.cast(new, tf.int32)), tf.math.invert_permutation(order))
   ones = tf.cast(filled, tf.float32)[:, tf.newaxis]
 
   def of_group(values):
@@ -159,93 +184,3 @@ def _means(prototypes, labels, filled):
   negative = tf.math.divide_no_nan(
       tf.reduce_sum(prototypes, axis=0) - group_sum, tf.reduce_sum(ones) - group_count)
   return alone[:, 0], positive, negative
-
-
-def _contrast(concentration, block_size):
-  """The loss of each pixel, as a function with a gradient of its own.
-
-  Only the two sums of each pixel are kept for the gradient, which computes the similarities anew,
-  block by block: [M, P] numbers are never held.
-  """
-  def compare(embedding, prototypes, own_index, alone, labels, filled, own_labels, block):
-    """One block: prototypes [block, D], logits [M, block], which are positive, negative."""
-    start = block * block_size
-    members = tf.slice(prototypes, [start, 0], [block_size, -1])
-    labels = tf.slice(labels, [start], [block_size])
-    filled = tf.slice(filled, [start], [block_size])
-    logits = concentration * tf.matmul(embedding, members, transpose_b=True)
-    same = own_labels[:, tf.newaxis] == labels
-    others = own_index[:, tf.newaxis] != start + tf.range(block_size)
-    positive = same & (others | alone[:, tf.newaxis]) & filled
-    return members, logits, positive, ~same & filled
-
-  def highest_logits(arguments, num_blocks):
-    """What is subtracted from positive and from negative logits before exp, each [M, 1] or []."""
-    if concentration <= _SAFE_CONCENTRATION:
-      # Cosines are at most 1, and exp(-2 * concentration) is still a normal number.
-      return tf.constant(float(concentration)), tf.constant(float(concentration))
-
-    def highest(logits, mask):
-      return tf.reduce_max(tf.where(mask, logits, _NOTHING), axis=1, keepdims=True)
-
-    def add_block(block, highest_positive, highest_negative):
-      _, logits, positive, negative = compare(*arguments, block)
-      return (block + 1, tf.maximum(highest_positive, highest(logits, positive)),
-              tf.maximum(highest_negative, highest(logits, negative)))
-
-    nothing = tf.fill([tf.shape(arguments[0])[0], 1], _NOTHING)
-    return tf.while_loop(lambda block, *_: block < num_blocks, add_block,
-                         [tf.constant(0), nothing, nothing])[1:]
-
-  @tf.custom_gradient
-  def contrast(embedding, prototypes, own_index, alone, labels, filled):
-    own_labels = tf.gather(labels, tf.maximum(own_index, 0))
-    arguments = embedding, prototypes, own_index, alone, labels, filled, own_labels
-    num_blocks = -(-tf.reduce_sum(tf.cast(filled, tf.int32)) // block_size)
-    highest_positive, highest_negative = highest_logits(arguments, num_blocks)
-
-    def terms(block):
-      members, logits, positive, negative = compare(*arguments, block)
-      values = tf.exp(logits - tf.where(positive, highest_positive, highest_negative))
-      return members, values, positive, negative
-
-    def add_to_sums(block, positive_sum, negative_sum):
-      _, values, positive, negative = terms(block)
-      return (block + 1,
-              positive_sum + tf.reduce_sum(tf.where(positive, values, 0.0), 1, keepdims=True),
-              negative_sum + tf.reduce_sum(tf.where(negative, values, 0.0), 1, keepdims=True))
-
-    zero = tf.zeros([tf.shape(embedding)[0], 1])
-    _, positive_sum, negative_sum = tf.while_loop(
-        lambda block, *_: block < num_blocks, add_to_sums, [tf.constant(0), zero, zero])
-    # The log of no negatives is minus infinity, which gives no loss.
-    gap = (highest_negative + tf.math.log(negative_sum)) - (
-        highest_positive + tf.math.log(positive_sum))
-    counted = own_index >= 0
-    loss = tf.where(counted, tf.nn.softplus(gap[:, 0]), 0.0)
-
-    def gradient(upstream):
-      scale = tf.where(
-          counted[:, tf.newaxis], concentration * upstream[:, tf.newaxis] * tf.sigmoid(gap), 0.0)
-      positive_scale = -tf.math.divide_no_nan(scale, positive_sum)
-      negative_scale = tf.math.divide_no_nan(scale, negative_sum)
-
-      def add_to_gradients(block, embedding_gradient, prototypes_gradient):
-        members, values, positive, negative = terms(block)
-        weights = tf.where(
-            positive, positive_scale * values, tf.where(negative, negative_scale * values, 0.0))
-        members_gradient = tf.matmul(weights, embedding, transpose_a=True)
-        return (block + 1, embedding_gradient + tf.matmul(weights, members),
-                tf.tensor_scatter_nd_update(
-                    prototypes_gradient, [[block]], members_gradient[tf.newaxis]))
-
-      shape = tf.shape(prototypes)
-      blocks = tf.reshape(tf.zeros_like(prototypes), [-1, block_size, shape[1]])
-      _, embedding_gradient, prototypes_gradient = tf.while_loop(
-          lambda block, *_: block < num_blocks, add_to_gradients,
-          [tf.constant(0), tf.zeros_like(embedding), blocks])
-      return embedding_gradient, tf.reshape(prototypes_gradient, shape), None, None, None, None
-
-    return loss, gradient
-
-  return contrast

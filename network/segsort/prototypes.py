@@ -13,12 +13,18 @@ _SMALLEST_SQUARE = 1e-24
 
 def l2_normalize(x, axis=-1):
   """Scales vectors to unit length in float32; a zero vector stays zero and passes no gradient."""
-  x = tf.cast(x, tf.float32)
-  square = tf.reduce_sum(tf.square(x), axis=axis, keepdims=True)
-  long_enough = square > _SMALLEST_SQUARE
-  # The inner where keeps the gradient of the square root finite where the outer one discards it.
-  norm = tf.sqrt(tf.where(long_enough, square, 1.0))
-  return tf.where(long_enough, x / norm, 0.0)
+  @tf.custom_gradient
+  def normalize(x):
+    square = tf.reduce_sum(tf.square(x), axis=axis, keepdims=True)
+    factor = tf.where(square > _SMALLEST_SQUARE, tf.math.rsqrt(square), 0.0)
+    unit = x * factor
+
+    def gradient(upstream):
+      along = tf.reduce_sum(upstream * unit, axis=axis, keepdims=True)
+      return factor * (upstream - along * unit)
+    return unit, gradient
+
+  return normalize(tf.cast(x, tf.float32))
 
 
 def segment_prototypes(embedding, segment_ids, num_segments):

@@ -7,9 +7,11 @@ import tensorflow as tf
 
 # A product with very few columns runs through another kernel, whose rounding differs.
 _SMALLEST_CHUNK = 16
+# Prototypes whose greatest similarity is looked at before their own ones.
+_BLOCK = 128
 
 
-def nearest_neighbours(queries, bank, k, chunk_size=8192):
+def nearest_neighbours(queries, bank, k, chunk_size=32768):
   """The k prototypes of a bank with the greatest cosine to each query, exactly.
 
   The bank is gone through in chunks of one common size, so that beside the bank itself only
@@ -42,17 +44,39 @@ def nearest_neighbours(queries, bank, k, chunk_size=8192):
     start = tf.minimum(begin, size - chunk)
     members = tf.slice(bank, [start, 0], [chunk, -1])
     scores = tf.matmul(queries, members, transpose_b=True)
-    scores = tf.where(start + columns < begin, -float('inf'), scores)
-    places = tf.broadcast_to(start + columns, tf.shape(scores))
+    scores = tf.cond(
+        start < begin, lambda: tf.where(start + columns < begin, -float('inf'), scores),
+        lambda: scores)
+    best, places = _top_k(scores, min(k, chunk))
     # Of equal values top_k takes the first, and those found before have the lower places.
-    similarity, best = tf.math.top_k(tf.concat([similarity, scores], axis=1), k)
-    index = tf.gather(tf.concat([index, places], axis=1), best, batch_dims=1)
+    similarity, chosen = tf.math.top_k(tf.concat([similarity, best], axis=1), k)
+    index = tf.gather(tf.concat([index, start + places], axis=1), chosen, batch_dims=1)
     return begin + chunk, similarity, index
 
   number = tf.shape(queries)[0]
   found = [tf.constant(0), tf.fill([number, k], -float('inf')), tf.zeros([number, k], tf.int32)]
   shapes = [tf.TensorShape([])] + [tf.TensorShape([None, k])] * 2
   return tuple(tf.while_loop(lambda begin, *_: begin < size, search, found, shapes)[1:])
+
+
+def _top_k(scores, k):
+  """`tf.math.top_k`, faster for many scores: values and indices of the k greatest of each row.
+
+  The k greatest are in the k blocks with the greatest maxima: each of these, if there are k before
+  a block, holds a score that is before all of the block's.
+  """
+  width = scores.shape[1]
+  if width < 4 * k * _BLOCK:
+    return tf.math.top_k(scores, k)
+  blocks = -(-width // _BLOCK)
+  scores = tf.pad(scores, [[0, 0], [0, blocks * _BLOCK - width]], constant_values=-float('inf'))
+  scores = tf.reshape(scores, [-1, blocks, _BLOCK])
+  # In the order of their places, so that of equal scores the lower place comes first again.
+  chosen = tf.sort(tf.math.top_k(tf.reduce_max(scores, axis=2), k).indices, axis=1)
+  members = tf.reshape(tf.gather(scores, chosen, batch_dims=1), [-1, k * _BLOCK])
+  values, places = tf.math.top_k(members, k)
+  return values, (
+      tf.gather(chosen, places // _BLOCK, batch_dims=1) * _BLOCK + places % _BLOCK)
 
 
 def vote_counts(labels, num_classes, similarity=None, concentration=10.0):

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from network.segsort import retrieval
+from network.segsort import plain, retrieval
+from utils.benchmarking import peak_memory
 
 
 def unit(x):
@@ -47,6 +48,31 @@ def test_of_equal_prototypes_the_lower_place_wins_also_across_chunks(number, dim
     for k in (5, 60):
       _, index = retrieval.nearest_neighbours(queries, bank, k, chunk_size)
       np.testing.assert_array_equal(index, np.array(expected)[:, :k])
+
+
+@pytest.mark.parametrize('width', [8, 61, 64, 100])
+def test_top_k_by_blocks_equals_sorting_with_ties(monkeypatch, width):
+  monkeypatch.setattr(retrieval, '_BLOCK', 4)
+  rng = np.random.default_rng(width)
+  scores = rng.integers(0, 6, [7, width]).astype(np.float32) - 3.0
+  scores[:, :width // 3] -= np.inf  # as in a chunk that overlaps the one before
+  for k in (1, 2, 5):
+    values, index = retrieval._top_k(tf.constant(scores), k)
+    expected = np.argsort(-scores, axis=1, kind='stable')[:, :k]
+    np.testing.assert_array_equal(index, expected)
+    np.testing.assert_array_equal(values, np.take_along_axis(scores, expected, axis=1))
+
+
+def test_memory_does_not_grow_with_the_bank():
+  rng = np.random.default_rng(3)
+  queries = tf.constant(unit(rng.standard_normal([100, 4])))
+  bank = tf.constant(unit(rng.standard_normal([600_000, 4])))
+  search = tf.function(lambda q, b: retrieval.nearest_neighbours(q, b, 5))
+  search(queries, bank[:40_000])
+  # All similarities at once would be 229 MB.
+  assert peak_memory(lambda: search(queries, bank)) < 100
+  plainly = tf.function(lambda q, b: plain.nearest_neighbours(q, b, 5))
+  assert peak_memory(lambda: plainly(queries, bank)) > 200
 
 
 @pytest.mark.parametrize('k', [0, 4])

@@ -1,0 +1,102 @@
+"""The unsupervised loss's contrast, for TensorFlow's own kernels.
+
+Each pixel has one positive prototype, its own, and the sum over all prototypes is what it is
+compared with, so that nothing has to be masked. XLA needs static shapes:
+`network.segsort.blocked_contrast`.
+
+Source: SegSort (Hwang et al., ICCV 2019), section 3.4; specs/segsort.md, section 2.
+"""
+
+import tensorflow as tf
+
+from network.segsort.sorted_contrast import (
+  PART,
+  SAFE_CONCENTRATION,
+  places_of,
+  shifted_exp,
+  with_ones,
+)
+
+
+def softmax_contrast(embedding, own_index, prototypes, valid, concentration):
+  """The unsupervised loss of each pixel, see `network.segsort.losses.unsupervised_segsort_loss`.
+
+  Args:
+    embedding: float32 [M, D] of unit length.
+    own_index: int32 [M] in [0, P); pixels with a negative one, or one that is not valid, do not
+      count.
+    prototypes: float32 [P, D] of unit length.
+    valid: bool [P].
+    concentration: kappa, a positive float.
+
+  Returns:
+    float32 [M], 0 for pixels that do not count.
+  """
+  shifted = concentration > SAFE_CONCENTRATION
+  order = places_of(valid)
+  own_index = tf.where(
+      (own_index >= 0) & tf.gather(valid, tf.maximum(own_index, 0)), own_index, -1)
+  pixels = places_of(own_index >= 0)
+  own = tf.gather(own_index, pixels)
+  count = tf.size(pixels)
+  dim = embedding.shape[-1]
+
+  def loop(function, total):
+    """Calls function(begin, end) -> [n, D + 2] or None, what is added to the total."""
+    parts = tf.maximum(-(-count // PART), 1)
+    values = tf.TensorArray(
+        tf.float32, parts, infer_shape=False, element_shape=[None, dim + 2])
+
+    def step(part, values, total):
+      rows, more = function(part * PART, tf.minimum((part + 1) * PART, count))
+      return part + 1, values if rows is None else values.write(part, rows), total + more
+
+    _, values, total = tf.while_loop(
+        lambda part, *_: part < parts, step, [tf.constant(0), values, total],
+        parallel_iterations=1)
+    return values, total
+
+  @tf.custom_gradient
+  def contrast(embedding, prototypes):
+    rows = tf.gather(embedding, pixels)
+    columns = concentration * tf.gather(prototypes, order)
+    own_columns = concentration * tf.gather(prototypes, own)
+
+    def forward(begin, end):
+      part = rows[begin:end]
+      exps, highest = shifted_exp(tf.matmul(part, columns, transpose_b=True), shifted)
+      sums = tf.matmul(exps, with_ones(columns))
+      return tf.concat([sums, highest], axis=1), tf.matmul(
+          exps, part / sums[:, dim:], transpose_a=True)
+
+    values, total = loop(forward, tf.zeros_like(columns))
+    values = values.concat()
+    sums, highest = values[:, dim], values[:, dim + 1]
+    own_logits = tf.reduce_sum(rows * own_columns, axis=1)
+    where = pixels[:, tf.newaxis]
+    # An own prototype far ahead of all others: the difference may round below its bound.
+    loss = tf.scatter_nd(where, tf.maximum(highest + tf.math.log(sums) - own_logits, 0.0),
+                         tf.shape(embedding)[:1])
+
+    def gradient(upstream):
+      weights = tf.gather(upstream, pixels)[:, tf.newaxis]
+      for_rows = weights * (values[:, :dim] / values[:, dim:dim + 1] - own_columns)
+
+      def backward(begin, end):
+        part = rows[begin:end]
+        exps = tf.exp(tf.matmul(part, columns, transpose_b=True) - values[begin:end, dim + 1:])
+        return None, tf.matmul(
+            exps, weights[begin:end] * part / values[begin:end, dim:dim + 1], transpose_a=True)
+
+      first = tf.reduce_sum(weights[:1])
+      for_columns = tf.cond(
+          tf.reduce_all(weights == first), lambda: first * total,
+          lambda: loop(backward, tf.zeros_like(total))[1])
+      away = tf.scatter_nd(order[:, tf.newaxis], for_columns, tf.shape(prototypes))
+      towards = tf.math.unsorted_segment_sum(weights * rows, own, tf.shape(prototypes)[0])
+      return (tf.scatter_nd(where, for_rows, tf.shape(embedding)),
+              concentration * (away - towards))
+
+    return loss, gradient
+
+  return contrast(embedding, prototypes)

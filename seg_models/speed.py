@@ -1,0 +1,299 @@
+"""What `pyscripts/benchmark/benchmark_speed.py` measures: this project against the plain way.
+
+Each row has one piece of work done in three ways: by this project, in the plain way
+(`network.segsort.plain`), and, where it says something, bare: only the matrix products and
+exponentials that the work cannot do without in float32, by the same kernels at the same sizes. The
+bare time bounds what any rearrangement could win.
+
+Inputs are drawn from a seed and are like what a trained network gives: an image consists of regions
+with borders, regions of a class lie around the direction of that class, each cell of the map is
+disturbed by itself, and full-size embeddings are interpolated between the cells of stride 8.
+"""
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+
+from network.segsort import clustering, losses, pieces, plain
+from network.segsort.kmeans import chunked_kmeans
+from network.segsort.prototypes import l2_normalize
+from network.segsort.retrieval import nearest_neighbours
+from seg_models import bank as banks
+from seg_models.embedding import Embedder, Segmenter
+from seg_models.multi_scale import SCALES
+from seg_models.prediction import MultiScalePredictor, SegSortPredictor
+
+DIM, CLASSES, CONCENTRATION, NEIGHBOURS = 32, 21, 10.0, 15
+CLUSTERS, ITERATIONS = 5, 10
+
+
+@dataclasses.dataclass(frozen=True)
+class Work:
+  """One row's work.
+
+  Attributes:
+    fast, plain: functions without arguments that do it; they return tensors or arrays.
+    bare: None, or such a function that does only what cannot be left out.
+    notes: function of the medians (fast, plain, bare in seconds) that returns more to be reported,
+      name -> number.
+  """
+  fast: Callable
+  plain: Callable
+  bare: Callable | None = None
+  notes: Callable = lambda seconds: {}
+
+
+def unit(x):
+  return (x / np.linalg.norm(x, axis=-1, keepdims=True)).astype(np.float32)
+
+
+def regions_map(rng, height, width, number):
+  """A map of regions with straight borders: int32 [height, width] below `number`."""
+  points = rng.uniform(size=[number, 2])
+  y, x = np.mgrid[:height, :width].astype(np.float64)
+  rows, columns = y[..., None] / height, x[..., None] / width
+  distance = (rows - points[:, 0]) ** 2 + (columns - points[:, 1]) ** 2
+  return distance.argmin(axis=-1).astype(np.int32)
+
+
+def embedding_maps(rng, images, height, width, number=20):
+  """Embeddings float32 [B, H, W, DIM], labels and regions int32 [B, H, W] of drawn images."""
+  directions = class_directions()
+  embeddings, labels, regions = [], [], []
+  for _ in range(images):
+    region = regions_map(rng, height, width, number)
+    classes = rng.choice(rng.choice(CLASSES, 4, replace=False), number).astype(np.int32)
+    centres = directions[classes] + 0.5 * unit(rng.standard_normal([number, DIM]))
+    noise = 0.5 * rng.standard_normal([height, width, DIM]) / np.sqrt(DIM)
+    embeddings.append((centres[region] + noise).astype(np.float32))
+    labels.append(classes[region])
+    regions.append(region)
+  return np.stack(embeddings), np.stack(labels), np.stack(regions)
+
+
+def class_directions():
+  """The direction of each class, the same in all rows: float32 [CLASSES, DIM]."""
+  return unit(np.random.default_rng(0).standard_normal([CLASSES, DIM]))
+
+
+def drawn_bank(rng, size):
+  """Prototypes float32 [size, DIM] around their classes' directions, and labels int32 [size]."""
+  labels = rng.integers(0, CLASSES, size).astype(np.int32)
+  noise = rng.standard_normal([size, DIM], np.float32) / np.float32(np.sqrt(DIM))
+  features = class_directions()[labels]
+  features += noise
+  features /= np.linalg.norm(features, axis=1, keepdims=True)
+  return features, labels
+
+
+def full_size(rng, height, width):
+  """One image's embedding between the cells of stride 8: float32 [1, height, width, DIM]."""
+  cells = embedding_maps(rng, 1, -(-height // 8), -(-width // 8))[0]
+  return tf.raw_ops.ResizeBilinear(images=cells, size=[height, width])
+
+
+def grids(images, height, width):
+  """What clustering starts from: labels int32 [B, H, W], location float32 [B, H, W, 2]."""
+  grid = clustering.grid_labels(height, width, CLUSTERS, CLUSTERS).numpy()
+  location = clustering.location_grid(height, width).numpy()
+  return np.stack([grid] * images), np.stack([location] * images)
+
+
+def value_and_gradient(loss, embedding):
+  """A function that computes a loss of the embedding and its gradient."""
+  embedding = tf.constant(embedding)
+
+  @tf.function
+  def run(embedding):
+    with tf.GradientTape() as tape:
+      tape.watch(embedding)
+      value = loss(embedding)
+    return value, tape.gradient(value, embedding)
+  return lambda: run(embedding)
+
+
+def bare_contrast(pixels, batch, remembered, compared):
+  """What neither loss can do without, in parts that stay in the cache, without any masking.
+
+  The similarities of all pixels to all prototypes, their exponentials, the products for both
+  gradients, and k-means' two products for `compared` pixels.
+  """
+  rng = np.random.default_rng(0)
+  rows = tf.constant(unit(rng.standard_normal([pixels, DIM])))
+  columns = tf.constant(unit(rng.standard_normal([batch + remembered, DIM])))
+  features = tf.constant(unit(rng.standard_normal([max(compared, 1), DIM + 2])))
+  size = 1024
+
+  @tf.function
+  def run(rows, columns, features):
+    def step(index, vectors, of_columns):
+      part = rows[index * size:(index + 1) * size]
+      exps = tf.exp(tf.matmul(part, columns, transpose_b=True))
+      return (index + 1, vectors + tf.reduce_sum(tf.matmul(exps, columns)),
+              of_columns + tf.matmul(exps[:, :batch], part, transpose_a=True))
+
+    result = tf.while_loop(
+        lambda index, *_: index < -(-pixels // size), step,
+        [0, 0.0, tf.zeros([batch, DIM])], parallel_iterations=1)
+    return result[1:], tf.matmul(
+        tf.matmul(features, features[:CLUSTERS ** 2], transpose_b=True), features,
+        transpose_a=True)
+  return lambda: run(rows, columns, features)
+
+
+def limit(seconds):
+  """How many times faster than the plain way the bare work by itself is."""
+  return {'bare_seconds': seconds['bare'], 'limit_of_ratio': seconds['plain'] / seconds['bare']}
+
+
+def supervised_loss(scale):
+  """Forward and backward: batch 8, 42x42x32, 5x5 clusters, 10 iterations, 2 banks."""
+  rng, side = np.random.default_rng(1), max(int(42 * scale), 8)
+  embedding, labels, _ = embedding_maps(rng, 8, side, side)
+  labels[rng.uniform(size=labels.shape) < 0.05] = 255
+  initial, location = grids(8, side, side)
+  memory = drawn_bank(rng, 2 * 8 * CLUSTERS ** 2)
+
+  def parts_of(embedding):
+    return pieces.supervised_pieces(
+        embedding, labels, initial, location, num_clusters=CLUSTERS ** 2, num_classes=CLASSES,
+        iterations=ITERATIONS)
+
+  def fast(embedding):
+    parts = parts_of(embedding)
+    result = losses.supervised_segsort_loss(
+        parts.embedding, parts.own_index, parts.prototypes, parts.labels, parts.valid,
+        CONCENTRATION, (*memory, np.ones(len(memory[1]), bool)))
+    return losses.mean_over_valid(result.per_pixel, result.valid)
+
+  prototypes = int(np.count_nonzero(parts_of(embedding).valid))
+  pixels = int(np.count_nonzero(labels != 255))
+  return Work(
+      value_and_gradient(fast, embedding),
+      value_and_gradient(lambda x: plain.supervised_loss(
+          x, labels, initial, location, memory, num_clusters=CLUSTERS ** 2, iterations=ITERATIONS,
+          concentration=CONCENTRATION), embedding),
+      bare_contrast(pixels, prototypes, len(memory[1]), pixels * ITERATIONS),
+      lambda seconds: {**limit(seconds), 'prototypes': prototypes})
+
+
+def unsupervised_loss(scale):
+  """Forward and backward: batch 8, 42x42x32, 48 regions an image."""
+  side = max(int(42 * scale), 8)
+  embedding, _, regions = embedding_maps(np.random.default_rng(2), 8, side, side, number=48)
+
+  def fast(embedding):
+    parts = pieces.unsupervised_pieces(embedding, regions)
+    result = losses.unsupervised_segsort_loss(
+        parts.embedding, parts.own_index, parts.prototypes, parts.valid, CONCENTRATION)
+    return losses.mean_over_valid(result.per_pixel, result.valid)
+
+  return Work(
+      value_and_gradient(fast, embedding),
+      value_and_gradient(
+          lambda x: plain.unsupervised_loss(x, regions, concentration=CONCENTRATION), embedding),
+      bare_contrast(regions.size, 8 * 48, 0, 0), limit)
+
+
+def clusters_of_image(scale):
+  """One 720x720x32 embedding into 25 segments."""
+  side = max(int(720 * scale), 40)
+  unit_embedding = l2_normalize(full_size(np.random.default_rng(3), side, side))[0]
+  initial, location = (x[0] for x in grids(1, side, side))
+  flat = tf.reshape(unit_embedding, [-1, DIM])
+  grid, place = tf.reshape(initial, [-1]), tf.reshape(location, [-1, 2])
+
+  @tf.function(input_signature=[tf.TensorSpec([None, DIM]), tf.TensorSpec([None, 2]),
+                                tf.TensorSpec([None], tf.int32)])
+  def fast(embedding, location, initial):
+    return chunked_kmeans(
+        clustering.clustering_features(embedding, location), initial, CLUSTERS ** 2, ITERATIONS,
+        tf.ones_like(initial, tf.bool))
+
+  done, compared = (int(x) for x in fast(flat, place, grid)[1:])
+
+  @tf.function
+  def slow(embedding, location, initial):
+    return plain.cluster(embedding, initial, location, CLUSTERS ** 2, ITERATIONS)
+
+  @tf.function
+  def products(features, centres):
+    total = tf.zeros([CLUSTERS ** 2, DIM + 2])
+    for _ in range(done):
+      cosines = tf.matmul(features, centres + 0.0 * total, transpose_b=True)
+      total = tf.matmul(cosines, features, transpose_a=True)
+    return total
+
+  features = clustering.clustering_features(flat, place)
+  return Work(
+      lambda: fast(flat, place, grid), lambda: slow(flat, place, grid),
+      lambda: products(features, features[:CLUSTERS ** 2]),
+      lambda seconds: {**limit(seconds), 'iterations_done': done,
+                       'iterations_saved': ITERATIONS - done,
+                       'iterations_worth': compared / side ** 2,
+                       'times_of_its_products': seconds['fast'] / seconds['bare']})
+
+
+def neighbours(size):
+  """A row: 25 prototypes in a bank of `size`, k = 15."""
+  def row(scale):
+    rng = np.random.default_rng(4)
+    features, _ = drawn_bank(rng, max(int(size * scale), 100))
+    queries, features = tf.constant(drawn_bank(rng, 25)[0]), tf.constant(features)
+    fast = tf.function(lambda q, b: nearest_neighbours(q, b, NEIGHBOURS))
+    slow = tf.function(lambda q, b: plain.nearest_neighbours(q, b, NEIGHBOURS))
+    return Work(lambda: fast(queries, features), lambda: slow(queries, features),
+                notes=lambda seconds: {'bank_mb': features.shape[0] * DIM * 4 / 2 ** 20})
+
+  row.__doc__ = f'25 prototypes in a bank of {size:,}, k = {NEIGHBOURS}.'
+  return row
+
+
+def predictor_of(maps, bank, labels):
+  """The project's predictor, with a network that has its embeddings ready for each size."""
+  return SegSortPredictor(
+      Embedder(lambda images: maps[tuple(images.shape[1:3])]), Segmenter(CLUSTERS, ITERATIONS),
+      banks.Bank(bank, labels), CLASSES, NEIGHBOURS)
+
+
+def plain_inputs(embedding, bank, labels):
+  """What `plain.neighbour_labels` takes for an embedding [1, H, W, DIM]."""
+  initial, location = grids(1, *embedding.shape[1:3])
+  return [tf.constant(x) for x in (embedding[0], initial[0], location[0], bank, labels)]
+
+
+PLAIN_OPTIONS = {'num_clusters': CLUSTERS ** 2, 'iterations': ITERATIONS, 'k': NEIGHBOURS}
+
+
+def inference_head(scale):
+  """Normalise, cluster and vote: 720x720, bank of 260,000."""
+  rng, side = np.random.default_rng(5), max(int(720 * scale), 40)
+  bank, labels = drawn_bank(rng, max(int(260_000 * scale), 100))
+  embedding = full_size(rng, side, side)
+  predictor = predictor_of({(side, side): embedding}, bank, labels)
+  image = np.zeros([1, side, side, 3], np.uint8)
+  slow = tf.function(lambda *x: plain.predict(*x, num_classes=CLASSES, **PLAIN_OPTIONS))
+  inputs = plain_inputs(embedding, bank, labels)
+  return Work(lambda: predictor(image, ['drawn'])[0], lambda: slow(*inputs))
+
+
+def msc_votes(scale):
+  """One 375x500 image at 6 scales, each also mirrored, bank of 260,000: clusters and votes."""
+  rng, size = np.random.default_rng(6), (max(int(375 * scale), 40), max(int(500 * scale), 50))
+  bank, labels = drawn_bank(rng, max(int(260_000 * scale), 100))
+  sizes = [tuple(int(length * factor) for length in size) for factor in SCALES]
+  maps = {size: full_size(rng, *size) for size in sizes}
+  predictor = MultiScalePredictor(predictor_of(maps, bank, labels), SCALES, mirror=True)
+  image = np.zeros([1, *size, 3], np.uint8)
+  at_pixels = tf.function(
+      lambda *x: plain.pixel_labels(*x, **PLAIN_OPTIONS), reduce_retracing=True)
+  inputs = [plain_inputs(maps[size], bank, labels) for size in sizes]
+
+  def slow():
+    copies = [(at_pixels(*of_size).numpy(), mirrored)
+              for of_size in inputs for mirrored in (False, True)]
+    return plain.average_votes(copies, size, CLASSES).argmax(axis=-1)
+
+  return Work(lambda: predictor(image, ['drawn']), slow)

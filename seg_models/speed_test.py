@@ -1,0 +1,26 @@
+import numpy as np
+import pytest
+
+from seg_models import speed
+
+
+@pytest.mark.parametrize('build', [
+    speed.supervised_loss, speed.unsupervised_loss, speed.clusters_of_image, speed.neighbours(1000),
+    speed.inference_head, speed.msc_votes])
+def test_both_ways_do_the_same_work(build):
+  work = build(0.1)
+  fast, plainly = work.fast(), work.plain()
+  if isinstance(fast, np.ndarray):  # labels
+    assert np.mean(fast.reshape(-1) == np.asarray(plainly).reshape(-1)) > 0.999
+  elif build is speed.clusters_of_image:
+    assert np.mean(fast[0] == plainly) > 0.999
+  else:
+    for a, b in zip(fast, plainly, strict=True):  # a loss and its gradient, or neighbours
+      np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4 * np.abs(b).max())
+
+
+def test_drawn_embeddings_cluster_by_class():
+  embedding, labels, _ = speed.embedding_maps(np.random.default_rng(0), 2, 20, 30)
+  pixels = speed.unit(embedding.reshape(-1, speed.DIM))
+  nearest = (pixels @ speed.class_directions().T).argmax(axis=1)
+  assert np.mean(nearest == labels.ravel()) > 0.9
