@@ -1,4 +1,5 @@
 import os
+import threading
 
 import pytest
 
@@ -50,8 +51,7 @@ def claim(folder, settings, *names, sources=SOURCES, **options):
   """Claims with outputs of these names; those that `all` begins depend on all sources."""
   outputs = {folder / name: None if name.startswith('all') else name[0] for name in names}
   resuming.claim(folder / 'run.json', settings, sources, outputs, **options)
-  return sorted(
-      path.name for path in folder.iterdir() if path.name != 'run.json' and path.name[0] != '.')
+  return sorted(path.name for path in folder.glob('[!.]*') if path.name != 'run.json')
 
 
 def test_the_same_settings_go_on(tmp_path):
@@ -155,3 +155,20 @@ def interrupted_after(count, function):
       raise KeyboardInterrupt
     return function(*arguments, **keywords)
   return wrapped
+
+
+def test_a_folder_is_held_by_one_process_and_completed_after(tmp_path):
+  claim(tmp_path, {})
+  order = []
+
+  def other():
+    resuming.complete(tmp_path / 'run.json')
+    order.append('complete')
+  thread = threading.Thread(target=other)
+  with resuming.held(tmp_path / 'run.json'):
+    thread.start()
+    thread.join(0.2)
+    order.append('claimed')
+  thread.join(5)
+  assert order == ['claimed', 'complete']
+  assert files.read_json(tmp_path / 'run.json')['complete']

@@ -116,6 +116,7 @@ def chunked_kmeans(features, labels, num_clusters, iterations, valid):
     # Few pixels are picked out; many are not worth it.
     new, lead, sums = tf.cond(
         2 * tf.size(places) > tf.size(labels), compare_all, compare_some)
+    centres, sums = (tf.ensure_shape(values, nothing.shape) for values in (centres, sums))
     return (iteration + 1, compared + tf.size(places, tf.int64), new, lead, centres, sums,
             tf.reduce_any(new != labels))
 
@@ -186,6 +187,7 @@ def _over_chunks(function, features, values, nothing, places=None):
       rows = tf.gather(features, tf.ensure_shape(places[begin:begin + CHUNK], [CHUNK]))
     *found, more = function(
         rows, tf.ensure_shape(values[begin:begin + CHUNK], [CHUNK]), counts)
+    more = tf.ensure_shape(more, nothing.shape)  # XLA's functions forget it
     return (index + 1, *(array.write(index, new) for array, new in zip(
         results[:-1], found, strict=True)), results[-1] + more)
 
