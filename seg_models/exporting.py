@@ -70,12 +70,16 @@ def export_step(train_step, batch, seed):
       'step': tf.constant(0, tf.int32)}
 
   @tf.function(jit_compile=True, autograph=False)
-  def program(given):
+  def whole_step(given):
     method.seed, own = given['seed'], getattr(method, 'seed', None)
     try:
       return train_step.whole_step(given['batch'], given['step'], given['learning_rate'])
     finally:
       method.seed = own
+
+  # What is traced by being called can tell that XLA compiles it; `program` itself is not called,
+  # and its own tracing would not say so (network/segsort/compilation.py).
+  program = tf.function(lambda given: whole_step(given), jit_compile=True, autograph=False)
 
   concrete = program.get_concrete_function(given)
   text, updates = stablehlo.lower(program, given)
