@@ -68,7 +68,7 @@ def test_those_who_do_not_come_are_named():
   with pytest.raises(TimeoutError, match=r'worker 0 \(.*did not answer in time'):
     rendezvous.meet(other, {}, None, 0.5)
   with concurrent.futures.ThreadPoolExecutor(1) as pool:
-    waiting = pool.submit(rendezvous.meet, other, {}, None, 1)
+    waiting = pool.submit(rendezvous.meet, other, {}, None, 2.5)
     with pytest.raises(TimeoutError, match=r'^worker 2 \([^,]*did not come in time'):
       rendezvous.meet(chief, {}, None, 1)
     assert isinstance(waiting.exception(), TimeoutError)
