@@ -47,12 +47,14 @@ def _receive_all(cluster, about, on_chief, deadline):
   here = {}
   try:
     with _listen(cluster, deadline) as listener:
-      while len(here) < cluster.count - 1:
+      while True:
+        _drop_the_gone(here)
+        if len(here) == cluster.count - 1:
+          break
         if time.monotonic() > deadline:
           missing = [cluster.name(index) for index in range(1, cluster.count) if index not in here]
           raise TimeoutError(f'{", ".join(missing)}: did not come in time (--worker_timeout); '
                              'start the same command on every worker, each with its own --task')
-        _drop_the_gone(here)
         readable, _, _ = select.select([listener], [], [], _PAUSE)
         if readable:
           _welcome(listener, cluster, here)
