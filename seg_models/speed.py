@@ -1,7 +1,7 @@
 """What `pyscripts/benchmark/benchmark_speed.py` measures: this project against the plain way.
 
 Each row has one piece of work done in three ways: by this project, in the plain way
-(`network.segsort.plain`), and, where it says something, bare: only the matrix products and
+(`network.segsort.plain`) and, where it says something, bare: only the matrix products and
 exponentials that the work cannot do without in float32, by the same kernels at the same sizes. The
 bare time bounds what any rearrangement could win.
 
@@ -20,10 +20,6 @@ from network.segsort import clustering, losses, pieces, plain
 from network.segsort.kmeans import chunked_kmeans
 from network.segsort.prototypes import l2_normalize
 from network.segsort.retrieval import nearest_neighbours
-from seg_models import bank as banks
-from seg_models.embedding import Embedder, Segmenter
-from seg_models.multi_scale import SCALES
-from seg_models.prediction import MultiScalePredictor, SegSortPredictor
 
 DIM, CLASSES, CONCENTRATION, NEIGHBOURS = 32, 21, 10.0, 15
 CLUSTERS, ITERATIONS = 5, 10
@@ -197,6 +193,17 @@ def unsupervised_loss(scale):
       bare_contrast(regions.size, 8 * 48, 0, 0), limit)
 
 
+@tf.function(input_signature=[tf.TensorSpec([None, DIM + 2]), tf.TensorSpec([], tf.int32)])
+def products(features, iterations):
+  """The two matrix products of each iteration of k-means over [N, DIM + 2], and nothing else."""
+  def step(iteration, centres):
+    cosines = tf.matmul(features, centres, transpose_b=True)
+    return iteration + 1, 1e-6 * tf.matmul(cosines, features, transpose_a=True)
+
+  return tf.while_loop(lambda iteration, _: iteration < iterations, step,
+                       [0, features[:CLUSTERS ** 2]])[1]
+
+
 def clusters_of_image(scale):
   """One 720x720x32 embedding into 25 segments."""
   side = max(int(720 * scale), 40)
@@ -218,18 +225,10 @@ def clusters_of_image(scale):
   def slow(embedding, location, initial):
     return plain.cluster(embedding, initial, location, CLUSTERS ** 2, ITERATIONS)
 
-  @tf.function
-  def products(features, centres):
-    total = tf.zeros([CLUSTERS ** 2, DIM + 2])
-    for _ in range(done):
-      cosines = tf.matmul(features, centres + 0.0 * total, transpose_b=True)
-      total = tf.matmul(cosines, features, transpose_a=True)
-    return total
-
   features = clustering.clustering_features(flat, place)
   return Work(
       lambda: fast(flat, place, grid), lambda: slow(flat, place, grid),
-      lambda: products(features, features[:CLUSTERS ** 2]),
+      lambda: products(features, tf.constant(done)),
       lambda seconds: {**limit(seconds), 'iterations_done': done,
                        'iterations_saved': ITERATIONS - done,
                        'iterations_worth': compared / side ** 2,
@@ -249,51 +248,3 @@ def neighbours(size):
 
   row.__doc__ = f'25 prototypes in a bank of {size:,}, k = {NEIGHBOURS}.'
   return row
-
-
-def predictor_of(maps, bank, labels):
-  """The project's predictor, with a network that has its embeddings ready for each size."""
-  return SegSortPredictor(
-      Embedder(lambda images: maps[tuple(images.shape[1:3])]), Segmenter(CLUSTERS, ITERATIONS),
-      banks.Bank(bank, labels), CLASSES, NEIGHBOURS)
-
-
-def plain_inputs(embedding, bank, labels):
-  """What `plain.neighbour_labels` takes for an embedding [1, H, W, DIM]."""
-  initial, location = grids(1, *embedding.shape[1:3])
-  return [tf.constant(x) for x in (embedding[0], initial[0], location[0], bank, labels)]
-
-
-PLAIN_OPTIONS = {'num_clusters': CLUSTERS ** 2, 'iterations': ITERATIONS, 'k': NEIGHBOURS}
-
-
-def inference_head(scale):
-  """Normalise, cluster and vote: 720x720, bank of 260,000."""
-  rng, side = np.random.default_rng(5), max(int(720 * scale), 40)
-  bank, labels = drawn_bank(rng, max(int(260_000 * scale), 100))
-  embedding = full_size(rng, side, side)
-  predictor = predictor_of({(side, side): embedding}, bank, labels)
-  image = np.zeros([1, side, side, 3], np.uint8)
-  slow = tf.function(lambda *x: plain.predict(*x, num_classes=CLASSES, **PLAIN_OPTIONS))
-  inputs = plain_inputs(embedding, bank, labels)
-  return Work(lambda: predictor(image, ['drawn'])[0], lambda: slow(*inputs))
-
-
-def msc_votes(scale):
-  """One 375x500 image at 6 scales, each also mirrored, bank of 260,000: clusters and votes."""
-  rng, size = np.random.default_rng(6), (max(int(375 * scale), 40), max(int(500 * scale), 50))
-  bank, labels = drawn_bank(rng, max(int(260_000 * scale), 100))
-  sizes = [tuple(int(length * factor) for length in size) for factor in SCALES]
-  maps = {size: full_size(rng, *size) for size in sizes}
-  predictor = MultiScalePredictor(predictor_of(maps, bank, labels), SCALES, mirror=True)
-  image = np.zeros([1, *size, 3], np.uint8)
-  at_pixels = tf.function(
-      lambda *x: plain.pixel_labels(*x, **PLAIN_OPTIONS), reduce_retracing=True)
-  inputs = [plain_inputs(maps[size], bank, labels) for size in sizes]
-
-  def slow():
-    copies = [(at_pixels(*of_size).numpy(), mirrored)
-              for of_size in inputs for mirrored in (False, True)]
-    return plain.average_votes(copies, size, CLASSES).argmax(axis=-1)
-
-  return Work(lambda: predictor(image, ['drawn']), slow)

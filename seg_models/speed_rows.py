@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from seg_models import speed, speed_training
+from seg_models import speed, speed_inference, speed_training
 from utils.benchmarking import peak_memory, race
 
 # What a search may hold beside the bank: similarities of 25 queries to a chunk of it, and copies.
@@ -46,8 +46,8 @@ ROWS = {
     'knn_1k': _neighbours(1_000),
     'knn_260k': _neighbours(260_000),
     'knn_3m': _neighbours(3_000_000),
-    'inference_head': _ratio(speed.inference_head, 5),
-    'msc_votes': _ratio(speed.msc_votes, 20),
+    'inference_head': _ratio(speed_inference.inference_head, 5),
+    'msc_votes': _ratio(speed_inference.msc_votes, 20),
     'train_step': Row(speed_training.train_step, 'own share below 1 %',
                       lambda result: result['notes']['own_share'] < 0.01),
 }
