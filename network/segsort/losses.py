@@ -171,6 +171,7 @@ def _means(prototypes, labels, filled):
   sorted_labels = tf.gather(labels, order)
   new = tf.concat([tf.zeros_like(sorted_labels[:1], tf.bool),
                    sorted_labels[1:] != sorted_labels[:-1]], axis=0)
+  # The argsort of a permutation inverts it; XLA fails on tf.math.invert_permutation of some.
   groups = tf.gather(tf.cumsum(tf.cast(new, tf.int32)), tf.argsort(order))
   ones = tf.cast(filled, tf.float32)[:, tf.newaxis]
 

@@ -11,6 +11,7 @@ import time
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 from utils import checkpoints
@@ -139,7 +140,13 @@ def test_the_originals_command_lines(data, tmp_path, capsys):
   assert call('train_segsort.py', data, tmp_path / 'one', '--restore_from', '', *segsort) == 0
   assert {path.name for path in (tmp_path / 'one').glob('model.ckpt-*.index')} == {
       'model.ckpt-2.index'}
-  capsys.readouterr()
+  # What the device decides is written down, and is not what makes a run another one.
+  config = json.loads((tmp_path / 'one/config.json').read_text())['config']
+  assert config['jit_compile'] is bool(tf.config.list_physical_devices('GPU'))
+  assert 'compiled by XLA' in capsys.readouterr().out
+  assert call('train_segsort.py', data, tmp_path / 'one', '--restore_from', '', *segsort,
+              '--jit_compile') == 0
+  assert 'nothing to do' in capsys.readouterr().out
   stage2 = [*segsort, '--restore_from', str(tmp_path / 'one/model.ckpt-2'), '--num_gpu', '5']
   assert call('train_segsort_mgpu.py', data, tmp_path / 'two', *stage2) == 0
   printed = capsys.readouterr().out
