@@ -68,7 +68,7 @@ def test_top_k_by_blocks_equals_sorting_with_ties(monkeypatch, width):
 
 _PEAKS = """
 import numpy as np, tensorflow as tf
-from network.segsort import retrieval
+from network.segsort import plain, retrieval
 from utils.benchmarking import peak_memory
 rng = np.random.default_rng(3)
 queries, bank = (tf.math.l2_normalize(rng.standard_normal([rows, 4]).astype(np.float32), 1)
