@@ -28,17 +28,6 @@ for seed in ${SEEDS:-1 2}; do
   done
 done
 for seed in ${SEEDS:-1 2}; do
-  if [ ! -f "$RESULTS/segsort_unsup-seed$seed-single.json" ] || [ ! -f "$RESULTS/features-single.json" ]; then
-    SEED="$seed" BASELINES=1 bash "$here/train_segsort_unsup.sh"
-    cp "$OUTPUT/segsort_unsup/seed$seed/val/metrics.json" "$RESULTS/segsort_unsup-seed$seed-single.json"
-    cp "$OUTPUT/segsort_unsup/seed$seed/pseudo_classes/metrics.json" "$RESULTS/segsort_unsup-seed$seed-pseudo_classes.json"
-    for baseline in features untrained; do
-      cp "$OUTPUT/segsort_unsup/$baseline/val/metrics.json" "$RESULTS/$baseline-single.json"
-      cp "$OUTPUT/segsort_unsup/$baseline/pseudo_classes/metrics.json" "$RESULTS/$baseline-pseudo_classes.json"
-    done
-  fi
-done
-for seed in ${SEEDS:-1 2}; do
   for setting in 0:none 0.1:none 0.1:pixel 0.1:region 0.1:both; do
     weight="${setting%:*}" memory="${setting#*:}"
     name="$RESULTS/contrast_${weight}_$memory-seed$seed"
@@ -52,6 +41,17 @@ for seed in ${SEEDS:-1 2}; do
       cp "$run/val/metrics.json" "$name-single.json"
     fi
   done
+done
+for seed in ${SEEDS:-1 2}; do
+  if [ ! -f "$RESULTS/segsort_unsup-seed$seed-single.json" ] || [ ! -f "$RESULTS/features-single.json" ]; then
+    SEED="$seed" BASELINES=1 bash "$here/train_segsort_unsup.sh"
+    cp "$OUTPUT/segsort_unsup/seed$seed/val/metrics.json" "$RESULTS/segsort_unsup-seed$seed-single.json"
+    cp "$OUTPUT/segsort_unsup/seed$seed/pseudo_classes/metrics.json" "$RESULTS/segsort_unsup-seed$seed-pseudo_classes.json"
+    for baseline in features untrained; do
+      cp "$OUTPUT/segsort_unsup/$baseline/val/metrics.json" "$RESULTS/$baseline-single.json"
+      cp "$OUTPUT/segsort_unsup/$baseline/pseudo_classes/metrics.json" "$RESULTS/$baseline-pseudo_classes.json"
+    done
+  fi
 done
 cd "$root"
 source bashscripts/environment.sh requirements.txt
