@@ -10,7 +10,8 @@ from utils.configuration import from_dict
 
 # What a training checkpoint holds beside the network, in ours and in the original's.
 _OF_TRAINING = re.compile(
-    r'.*/Momentum$|^state/|^loss_scale/|^memory_(labels_)?\d+$|^global_step$|^mean_rgb$')
+    r'.*/(Momentum|Adam|Adam_1)$|^adam/|^state/|^loss_scale/|^memory_(labels_)?\d+$|'
+    r'^global_step$|^mean_rgb$')
 # Arrays of a ResNet's trunk.
 _OF_TRUNK = re.compile(r'.*/bottleneck_v1/')
 # Flags of fields that are named otherwise on the command line.
