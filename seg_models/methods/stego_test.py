@@ -129,8 +129,8 @@ def test_randomness_is_of_seed_and_step_alone():
     {'drop_features': False}, {'feature_samples': 4}, {'neg_samples': 3}, {'self_shift': 0.3},
     {'neighbour_shift': 0.3}, {'random_shift': 0.3}, {'self_weight': 2.0},
     {'neighbour_weight': 0.0}, {'random_weight': 0.0}, {'faithful_pairing': True},
-    {'projection': 'linear'}, {'cluster_alpha': 3.0}, {'projection': 'none', 'dim': None}, {'num_clusters': 5},
-    {'correspondence_weight': 0.5}, {'rec_weight': 0.1}, {'crf_weight': 0.1}])
+    {'projection': 'linear'}, {'cluster_alpha': 3.0}, {'projection': 'none', 'dim': None},
+    {'num_clusters': 5}, {'correspondence_weight': 0.5}, {'rec_weight': 0.1}, {'crf_weight': 0.1}])
 def test_every_option_does_something(option):
   batch = batch_of(noise=1.0)
   losses = [evaluate(make(**options), batch, step=3)[0] for options in ({}, option)]
