@@ -2,6 +2,7 @@
 
   python pyscripts/benchmark/check_reference.py segsort FILE.npz
   python pyscripts/benchmark/check_reference.py contrast FILE.npz
+  python pyscripts/benchmark/check_reference.py stego FILE.npz
   python pyscripts/benchmark/check_reference.py smooseg FILE.npz
   python pyscripts/benchmark/check_reference.py network FILE.npz --model pspnet_resnet101
 
@@ -21,9 +22,12 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 from seg_models.reference import compare_segsort  # noqa: E402
 from seg_models.reference_contrast import compare_contrast  # noqa: E402
 from seg_models.reference_smooseg import compare_smooseg  # noqa: E402
+from seg_models.reference_stego import compare_stego  # noqa: E402
 from utils import command_line  # noqa: E402
 
-FORMATS = {'segsort': compare_segsort, 'contrast': compare_contrast, 'smooseg': compare_smooseg}
+# Formats whose files hold all that is needed: their comparison.
+FORMATS = {'segsort': compare_segsort, 'contrast': compare_contrast, 'stego': compare_stego,
+           'smooseg': compare_smooseg}
 
 
 def parse(arguments=None):

@@ -27,6 +27,12 @@ def test_the_reference_file_of_the_contrast_passes(capsys):
       '59 compared, 0 out of tolerance, 2 not compared: q_match__pix_q1, q_match__pix_ptr1')
 
 
+def test_the_reference_file_of_stego_passes(capsys):
+  assert check_reference.main(['stego', str(shared('reference', 'stego.npz'))]) == 0
+  assert last_line(capsys).startswith(
+      '113 compared, 0 out of tolerance, 6 not compared: corr/default/grad_code_f64[0,:,0,0], ')
+
+
 def test_a_wrong_number_fails_and_unknown_names_are_listed(tmp_path, capsys):
   arrays = dict(np.load(shared('reference', 'segsort.npz')))
   arrays['supervised_grad'].flat[arrays['supervised_grad'].argmax()] *= 1.001

@@ -67,6 +67,8 @@ def _stored_config(archive, config, explicit, restore_head):
                          f'of --model {config.name} is {wanted}')
       if new != old:
         head.setdefault('head_dim', None)
+      if new == 'features':
+        head.update(output_dim=None, projection=None, projection_dim=None)  # the trunk's own
     stored = dataclasses.replace(stored, **head)
   wrong = [f'--{_FLAGS.get(name, name)} {getattr(config, name)} where the checkpoint has '
            f'{getattr(stored, name)}'
