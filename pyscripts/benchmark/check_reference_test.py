@@ -27,6 +27,11 @@ def test_the_reference_file_of_the_contrast_passes(capsys):
       '59 compared, 0 out of tolerance, 2 not compared: q_match__pix_q1, q_match__pix_ptr1')
 
 
+def test_the_reference_file_of_the_transformer_passes(capsys):
+  assert check_reference.main(['dino_vit', str(shared('reference', 'dino_vit.npz'))]) == 0
+  assert last_line(capsys).startswith('17 compared, 0 out of tolerance, 7 not compared: ')
+
+
 def test_a_wrong_number_fails_and_unknown_names_are_listed(tmp_path, capsys):
   arrays = dict(np.load(shared('reference', 'segsort.npz')))
   arrays['supervised_grad'].flat[arrays['supervised_grad'].argmax()] *= 1.001
