@@ -162,13 +162,12 @@ def _compare_model(label, values, params, inputs):
   """Comparisons and what is left out of one model; inputs by the text of their size."""
   weights = {name.removeprefix(params): value for name, value in values.items()
              if name.startswith(params)}
+  heads = values.get('heads', 3)
   values = {name: value for name, value in values.items()
             if not name.startswith(params) and name != 'heads'}
-  if not values:
-    return [], {}
-  heads = int(next(iter(
-      [value.shape[1] for name, value in values.items() if name.split('/')[-1][:9] == 'last_attn']
-  ), values.get('heads', 3)))
+  for name, value in values.items():
+    if name.rpartition('/')[2].startswith('last_attn'):
+      heads = value.shape[1]
   comparisons, not_compared, model = [], {}, None
   for name, expected in values.items():
     size, _, quantity = name.partition('/')
@@ -181,7 +180,7 @@ def _compare_model(label, values, params, inputs):
       not_compared[name] = f'there is no input of the size {size}'
     else:
       try:
-        model = model or _Model(weights, heads)
+        model = model or _Model(weights, int(heads))
       except ValueError as error:
         raise ValueError(f'{label}: {error}') from error
       actual = model.quantity(quantity, size, inputs)
