@@ -48,6 +48,8 @@ class SegmentationHead(keras.layers.Layer):
     ValueError: an unknown projection, or another dim for 'none'.
   """
 
+  activation = staticmethod(tf.nn.relu)
+
   def __init__(self, channels, dim, projection='nonlinear', seed=0, name='head'):
     super().__init__(name=name, dtype='float32')
     if projection not in PROJECTIONS:
@@ -84,5 +86,5 @@ class SegmentationHead(keras.layers.Layer):
       return tf.cast(features, tf.float32)
     code = self.linear(features)
     if self.projection == 'nonlinear':
-      code += self.last(tf.nn.relu(self.hidden(dropped)))
+      code += self.last(self.activation(self.hidden(dropped)))
     return code
