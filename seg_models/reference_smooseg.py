@@ -8,6 +8,8 @@ deviation, least, greatest, mean square), `X_b0` (of the first image's first pix
 exactly.
 """
 
+import re
+
 import numpy as np
 import tensorflow as tf
 
@@ -31,6 +33,7 @@ from seg_models.reference_smooseg_parts import (
   masks_of,
   projector_variables,
 )
+from seg_models.reference_vit import compare_vit_keys
 from utils.comparison import Comparison
 
 _WEIGHTS = tuple(f'{name}{kind}' for name in ('c1', 'c2a', 'c2b') for kind in 'wb')
@@ -51,14 +54,16 @@ def compare_smooseg(arrays):
     arrays: mapping of names to arrays, as of `np.load`; which cases there are is open.
 
   Returns:
-    comparisons: list of `Comparison`, in the order of the file's cases.
+    comparisons: list of `Comparison`.
     not_compared: dict of the names that are neither inputs nor compared, with the reason.
   """
+  of_trunk = {name: arrays[name] for name in arrays if re.match(r'(vit|pos\d+)/', name)}
+  comparisons, not_compared = compare_vit_keys(of_trunk)
   cases = {}
   for name in arrays:
-    case, _, quantity = name.partition('/')
-    cases.setdefault(case, {})[quantity] = np.asarray(arrays[name])
-  comparisons, not_compared = [], {}
+    if name not in of_trunk:
+      case, _, quantity = name.partition('/')
+      cases.setdefault(case, {})[quantity] = np.asarray(arrays[name])
   for case, values in cases.items():
     compared_here, left = _compare_case(values, cases)
     comparisons += [Comparison(f'{case}/{entry.name}', entry.error, entry.tolerance)

@@ -2,6 +2,7 @@
 
   python pyscripts/benchmark/check_reference.py segsort FILE.npz
   python pyscripts/benchmark/check_reference.py contrast FILE.npz
+  python pyscripts/benchmark/check_reference.py dino_vit FILE.npz
   python pyscripts/benchmark/check_reference.py stego FILE.npz
   python pyscripts/benchmark/check_reference.py smooseg FILE.npz
   python pyscripts/benchmark/check_reference.py network FILE.npz --model pspnet_resnet101
@@ -23,11 +24,13 @@ from seg_models.reference import compare_segsort  # noqa: E402
 from seg_models.reference_contrast import compare_contrast  # noqa: E402
 from seg_models.reference_smooseg import compare_smooseg  # noqa: E402
 from seg_models.reference_stego import compare_stego  # noqa: E402
+from seg_models.reference_vit import compare_vit  # noqa: E402
 from utils import command_line  # noqa: E402
 
-# Formats whose files hold all that is needed: their comparison.
-FORMATS = {'segsort': compare_segsort, 'contrast': compare_contrast, 'stego': compare_stego,
-           'smooseg': compare_smooseg}
+# Format of a file -> (comparisons, what is not compared) from its arrays.
+FORMATS = {
+    'segsort': compare_segsort, 'contrast': compare_contrast, 'dino_vit': compare_vit,
+    'stego': compare_stego, 'smooseg': compare_smooseg}
 
 
 def parse(arguments=None):
