@@ -40,21 +40,18 @@ class Stego:
     model: keras.Model of `build_head`.
     dataset: descriptor (`seg_models.datasets.Dataset`).
     config: `StegoConfig`.
-    batch_size: over all replicas.
+    batch_size: unused here; every method takes it.
     seed: int >= 0, of probes, points, masks and others.
-
-  Raises:
-    ValueError: a batch of one image, whose pairs take two.
   """
   Config = StegoConfig
   name = 'stego'
   needs_labels = False
+  least_batch = 2
   DEFAULTS = DEFAULTS
   PRESETS = PRESETS
 
   def __init__(self, model, dataset, config, batch_size, seed):
-    if config.correspondence_weight and batch_size < 2:
-      raise ValueError(f'--batch_size {batch_size}: random pairs take at least 2 images')
+    del batch_size
     self.model = model
     self.config = config
     self.seed = seed
@@ -103,8 +100,9 @@ class Stego:
     """Correspondence and the probes' losses; see `utils.train_step`.
 
     Args:
-      batch: features and partner_features float32 [B, h, w, C], label int32 [B, H, W] and, where
-        `needs_images`, image float32 [B, H, W, 3], RGB minus `MEAN_RGB`; on each replica.
+      batch: of two images at least, on each replica: features and partner_features float32
+        [B, h, w, C], label int32 [B, H, W] and, where `needs_images`, image float32 [B, H, W, 3],
+        RGB minus `MEAN_RGB`.
     """
     config, features = self.config, batch['features']
     images, count = features.shape[0], replicas.num_replicas()
