@@ -78,12 +78,13 @@ def newest_checkpoint(path):
   return str(newest)
 
 
-def load_trained(path, trunk_from=''):
+def load_trained(path, trunk_from='', trunk=None):
   """Restores a head and its trunk.
 
   Args:
     path: prefix of a checkpoint, or a run's folder, whose newest one is taken.
     trunk_from: the file with the trunk's weights, where it is not where it was in training.
+    trunk: None, or the trunk of another checkpoint of the same run.
 
   Returns:
     `Trained`.
@@ -98,18 +99,7 @@ def load_trained(path, trunk_from=''):
   if 'trunk' not in metadata:
     raise ValueError(f'{path}: {archive.describe()}, not a head on frozen features (of '
                      f'{", ".join(FROZEN_METHODS)})')
-  stored = metadata['trunk']
-  config = from_dict(TrunkConfig, stored['config'])
-  if not config.random_backbone:
-    weights = trunk_from or stored['path']
-    if not (pathlib.Path(weights).exists() or pathlib.Path(f'{weights}.index').exists()):
-      raise FileNotFoundError(f'{weights}: the weights of {stored["model"]["name"]}, on which '
-                              f'{path} was trained, are not there: name them by --trunk_from')
-    config = dataclasses.replace(config, restore_from=weights)
-  trunk = load_trunk(config, stored['precision'])
-  if key_of(trunk.settings) != key_of({name: stored[name] for name in trunk.settings}):
-    raise ValueError(f'{config.restore_from} holds other weights than the trunk that {path} was '
-                     'trained on: name that file by --trunk_from')
+  trunk = trunk or _restored_trunk(path, metadata['trunk'], trunk_from)
   of = metadata['dataset']
   if of['name'] is None and not of['labelled']:
     dataset = pseudo_dataset(of['num_classes'])
@@ -127,6 +117,22 @@ def load_trained(path, trunk_from=''):
   return Trained(
       method, state, trunk, dataset, of['labelled'], metadata['geometry']['resampling'],
       {'checkpoint': resuming.fingerprint(path), 'method': method_class.name, **trunk.settings})
+
+
+def _restored_trunk(path, stored, trunk_from):
+  """The trunk that the checkpoint at `path` was trained on, of which it holds a description."""
+  config = from_dict(TrunkConfig, stored['config'])
+  if not config.random_backbone:
+    weights = trunk_from or stored['path']
+    if not (pathlib.Path(weights).exists() or pathlib.Path(f'{weights}.index').exists()):
+      raise FileNotFoundError(f'{weights}: the weights of {stored["model"]["name"]}, on which '
+                              f'{path} was trained, are not there: name them by --trunk_from')
+    config = dataclasses.replace(config, restore_from=weights)
+  trunk = load_trunk(config, stored['precision'])
+  if key_of(trunk.settings) != key_of({name: stored[name] for name in trunk.settings}):
+    raise ValueError(f'{config.restore_from} holds other weights than the trunk that {path} was '
+                     'trained on: name that file by --trunk_from')
+  return trunk
 
 
 def interpolation(length, target):
