@@ -198,15 +198,21 @@ def test_histograms_are_of_pairs_within_and_across():
   assert found['similarity/across'].min() < 0.9 and found['distance/across'].max() > 0.1
 
 
-def test_a_collapse_is_seen():
+def test_a_collapse_that_lasts_is_seen():
   method = method_of()
-  healthy = means(method.loss(batch_of(), method.initial_state(), tf.constant(3)).metrics)
-  assert Smooseg.warning(healthy) is None and healthy['used_clusters'] > 1.5
+  state = {**method.initial_state(), 'collapsed_steps': np.int32(199)}
+  healthy = method.loss(batch_of(), state, tf.constant(3))
+  assert means(healthy.metrics)['used_clusters'] > 1.5
+  assert int(healthy.state['collapsed_steps']) == 0
+  assert Smooseg.warning(means(healthy.metrics)) is None
   method.projector.linear.bias.assign(np.full(6, 1e4))
-  collapsed = means(method.loss(batch_of(), method.initial_state(), tf.constant(3)).metrics)
-  assert collapsed['used_clusters'] == pytest.approx(1) == collapsed['effective_rank']
-  assert 'collapsed to 1.00 directions of codes' in Smooseg.warning(collapsed)
-  assert 'clusters in use' in Smooseg.warning({**collapsed, 'effective_rank': 3.0})
+  collapsed = method.loss(batch_of(), state, tf.constant(3))
+  metrics = means(collapsed.metrics)
+  assert int(collapsed.state['collapsed_steps']) == 200 == metrics['collapsed_steps']
+  assert metrics['used_clusters'] == pytest.approx(1) == metrics['effective_rank']
+  assert 'in one cluster: raise --across_threshold' in Smooseg.warning(metrics)
+  assert 'codes have collapsed' in Smooseg.warning({**metrics, 'used_clusters': 3.0})
+  assert Smooseg.warning({**metrics, 'collapsed_steps': 199.0}) is None
 
 
 def test_rates_and_names():
