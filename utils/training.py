@@ -38,7 +38,7 @@ class TrainingConfig:
       'for several replicas, where it cannot be')
   save_pred_every: int = option(10000, 'steps between checkpoints; the last step is always saved')
   update_tb_every: int = option(20, 'steps between points in metrics.jsonl and TensorBoard')
-  pictures_every: int = option(500, 'steps between pictures in TensorBoard; 0 for none')
+  pictures_every: int = option(500, 'steps between pictures or histograms in TensorBoard; 0: none')
   keep_checkpoints: int = option(10, 'the newest checkpoints that are kept')
 
   def __post_init__(self):
@@ -69,7 +69,7 @@ class Trainer:
     directory: folder of checkpoints.
     metadata: JSON-able dict stored in every checkpoint (the model's configuration among it).
     describe: function of a batch that names its images, for error messages.
-    pictures: function of a batch that returns name -> uint8 [N, H, W, 3], or None.
+    pictures: function of a batch that returns what `RunFolder.images` takes, or None.
     workers: `utils.workers.Workers`, or None for a process by itself.
   """
 

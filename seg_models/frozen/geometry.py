@@ -8,8 +8,6 @@ import dataclasses
 import numpy as np
 from PIL import Image
 
-from utils.configuration import option
-
 CROPS = ('one', 'five')
 MIDDLES = ('centre', 'none')
 RESAMPLINGS = ('bilinear', 'nearest')
@@ -22,14 +20,18 @@ class Geometry:
 
   Deviates from the original: images are resized bilinearly and antialiased, where it takes the
   nearest pixel for them too (`resampling='nearest'`).
+
+  Attributes:
+    size: pixels of the shorter side.
+    middle: 'centre' cuts out the middle square of `size`, 'none' leaves the whole image.
+    resampling: 'bilinear' or 'nearest', of images; labels are always the nearest pixel's.
+
+  Raises:
+    ValueError: any other value.
   """
-  size: int = option(224, 'pixels of the shorter side of what the trunk sees')
-  middle: str = option(
-      'centre', 'cut the middle square out of the resized image, or none: the whole of it',
-      choices=MIDDLES)
-  resampling: str = option(
-      'bilinear', 'how images are resized; the originals take the nearest pixel, which aliases',
-      choices=RESAMPLINGS)
+  size: int = 224
+  middle: str = 'centre'
+  resampling: str = 'bilinear'
 
   def __post_init__(self):
     if self.size < 1:
