@@ -16,5 +16,6 @@ A method is a class with
 """
 
 from seg_models.methods.frozen_baselines import DinoKMeans, DinoLinear
+from seg_models.methods.smooseg import Smooseg
 
-FROZEN_METHODS = {method.name: method for method in (DinoKMeans, DinoLinear)}
+FROZEN_METHODS = {method.name: method for method in (DinoKMeans, DinoLinear, Smooseg)}
