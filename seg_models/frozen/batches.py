@@ -10,7 +10,7 @@ from utils.background import map_ahead
 
 
 def frozen_batches(store, batch_size, seed, first_step=0, *, neighbours=None, num_neighbors=0,
-                   prefetch=4, device=None):
+                   with_images=False, prefetch=4, device=None):
   """Batches that depend on (seed, step) alone, whichever step a run starts with.
 
   Each epoch is a permutation by (seed, epoch), of which the last, incomplete batch is left out: no
@@ -24,12 +24,14 @@ def frozen_batches(store, batch_size, seed, first_step=0, *, neighbours=None, nu
     neighbours: None, or int [N, k] of `find_neighbours`.
     num_neighbors: a view's partner is one of so many of its nearest neighbours, each as likely;
       at most k.
+    with_images: whether batches hold images too.
     prefetch: batches that are made in the background.
     device: TensorFlow device that they are put on there; None for the default one.
 
   Yields:
     dict of tensors: features float32 [B, h, w, C]; with neighbours partner_features, likewise;
-    label int32 [B, H, W], -1 where unknown; index int64 [B], places in `store.views`.
+    label int32 [B, H, W], -1 where unknown; index int64 [B], places in `store.views`; with images
+    image float32 [B, H, W, 3], RGB minus `MEAN_RGB`.
 
   Raises:
     ValueError: there are too few views or neighbours; before the first batch.
@@ -52,6 +54,8 @@ def frozen_batches(store, batch_size, seed, first_step=0, *, neighbours=None, nu
     if neighbours is not None:
       ranks = np.random.default_rng([seed, 1, step]).integers(num_neighbors, size=batch_size)
       batch['partner_features'] = store.features(neighbours[indices, ranks])
+    if with_images:
+      batch['image'] = store.images(indices)
     with tf.device(device):
       return {name: tf.convert_to_tensor(value) for name, value in batch.items()}
 

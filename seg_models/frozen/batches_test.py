@@ -54,7 +54,16 @@ def test_partners_are_among_the_nearest_and_features_are_their_views():
     steps = (batch['partner_features'][:, 0, 0, 0].astype(int) - batch['index']) % 7
     ranks |= set(steps)
   assert ranks == {1, 3}
-  assert 'partner_features' not in take(1)[0]
+  assert sorted(take(1)[0]) == ['features', 'index', 'label']
+
+
+def test_images_are_there_where_they_are_asked_for():
+  class Pictures(Store):
+    def images(self, indices):
+      return -np.float32(indices)
+
+  batch = next(frozen_batches(Pictures(), 3, 0, with_images=True))
+  np.testing.assert_array_equal(batch['image'], -np.float32(batch['index']))
 
 
 def test_too_few_images_or_neighbours_are_named_before_the_first_batch():

@@ -139,7 +139,8 @@ def _predict(config, entries, masks, print_scores=False):
       if print_scores:
         print(f'\n{name}:', *scores[name].lines(), sep='\n')
   main = next(iter(probes))
-  classes = _classes(main, scores.get(main), config, dataset, trained.dataset.num_classes)
+  count = getattr(trained.method, 'num_clusters', dataset.num_classes)
+  classes = _classes(main, scores.get(main), config, dataset, count)
   _write_pictures(folder, geometry, cropped, classes, dataset)
   folder.finish()
   print(f'{len(entries)} images in {folder.path}: gray/ (ids of {main}), color/ and overlay/ '

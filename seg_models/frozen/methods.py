@@ -12,10 +12,11 @@ A method is a class with
   codes(features) without dropout; cluster_log_probs(code [..., D], state) and
     linear_log_probs(code) -> float32 [..., K], either of which may be None;
   histograms(batch, state, step) -> name -> float array, and warning(metrics) -> text or None;
-  and, if it likes, prepare(store), called before a new run's first step.
+  and, if it likes, num_clusters, where they are not as many as classes; needs_images(config),
+    whether batches must hold images; prepare(store), called before a new run's first step.
 """
 
 from seg_models.methods.frozen_baselines import DinoKMeans, DinoLinear
 from seg_models.methods.smooseg import Smooseg
 
-FROZEN_METHODS = {method.name: method for method in (DinoKMeans, DinoLinear, Smooseg)}
+FROZEN_METHODS = {method.name: method for method in (Smooseg, DinoKMeans, DinoLinear)}

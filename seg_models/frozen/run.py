@@ -161,14 +161,15 @@ def train_frozen(method_name, images, trunk_config, cache, loop, run, method_con
 def _train(method_class, dataset, store, trunk, newest, images, trunk_config, cache, loop, run,
            method_config):
   """`train_frozen` once the features are there."""
-  partners = {}
+  needs = {'with_images': hasattr(method_class, 'needs_images')
+           and method_class.needs_images(method_config)}
   if hasattr(method_config, 'num_neighbors'):
-    partners = {'num_neighbors': method_config.num_neighbors, 'neighbours': find_neighbours(
-        store, cache.cache_dir, max(COUNT, method_config.num_neighbors))}
+    needs.update(num_neighbors=method_config.num_neighbors, neighbours=find_neighbours(
+        store, cache.cache_dir, max(COUNT, method_config.num_neighbors)))
 
   def batches(first):
     return frozen_batches(
-        store, loop.batch_size, loop.seed, first, device=training.batch_device(1), **partners)
+        store, loop.batch_size, loop.seed, first, device=training.batch_device(1), **needs)
 
   batches(0)  # which says now if there are too few images
   model = method_class.build_head(trunk.channels, method_config, loop.seed)

@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 
+from network.common.preprocessing import MEAN_RGB
 from seg_models.frozen.views import load_view, sources_of
 from utils.background import map_ahead
 from utils.cached_rows import cached_rows, key_of
@@ -114,8 +115,14 @@ class FeatureStore:
     """Feature maps of some views: float32 [len(indices), h, w, C]."""
     if self._maps is not None:
       return self._maps[indices].astype(np.float32)
-    images = [load_view(self.views[index], self._geometry)[0] for index in indices]
-    return self._trunk(np.stack(images)).numpy()
+    return self._trunk(self._shown(indices)).numpy()
+
+  def images(self, indices):
+    """What the trunk sees of some views, RGB minus `MEAN_RGB`: float32 [len(indices), H, W, 3]."""
+    return self._shown(indices).astype(np.float32) - np.float32(MEAN_RGB)
+
+  def _shown(self, indices):
+    return np.stack([load_view(self.views[index], self._geometry)[0] for index in indices])
 
   def labels(self, indices):
     """Labels of some views, -1 where there are none: int32 [len(indices), H, W]."""

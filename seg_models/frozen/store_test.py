@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from network.common.preprocessing import MEAN_RGB
 from seg_models.datasets import dataset_for
 from seg_models.frozen.geometry import Geometry
 from seg_models.frozen.neighbours import find_neighbours
@@ -55,6 +56,7 @@ def test_features_and_labels_are_those_of_each_view(entries, tmp_path, crops, ca
   for index, feature, label in zip(indices, features, labels, strict=True):
     image, expected = load_view(store.views[index], GEOMETRY, DATASET)
     np.testing.assert_array_equal(label, expected)
+    np.testing.assert_allclose(store.images([index])[0] + np.float32(MEAN_RGB), image, atol=1e-4)
     np.testing.assert_allclose(feature, Trunk()(image[None])[0], rtol=1e-6)
     np.testing.assert_allclose(store.means[index], feature.mean((0, 1)), rtol=1e-5)
 

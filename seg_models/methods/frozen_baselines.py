@@ -9,10 +9,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from network.common import replicas
-from network.stego.head import uniform_initializer
-from network.stego.probes import cluster_log_probs, linear_logits, linear_loss
+from network.stego.probes import cluster_log_probs
 from seg_models.frozen.cluster_fit import fit_clusters
+from seg_models.methods.linear_probe import LinearProbe
 from utils.configuration import option
 from utils.train_step import StepOutput
 
@@ -54,16 +53,11 @@ class DinoLinear:
     self.model = model
     self.config = config
     self.seed = seed
-    self.num_classes = dataset.num_classes
-    channels = model.input_shape[-1]
-    initial = uniform_initializer('linear_probe', channels, seed)
-    self._kernel = keras.Variable(
-        initial['kernel_initializer']([channels, self.num_classes]), name='weights')
-    self._bias = keras.Variable(initial['bias_initializer']([self.num_classes]), name='biases')
+    self.probe = LinearProbe(model.input_shape[-1], dataset.num_classes, seed)
 
   def variables(self):
     """Name in a checkpoint -> Keras variable."""
-    return {'linear_probe/weights': self._kernel, 'linear_probe/biases': self._bias}
+    return self.probe.variables()
 
   def rate_multipliers(self):
     return dict.fromkeys(self.variables(), 1.0)
@@ -74,12 +68,8 @@ class DinoLinear:
   def loss(self, batch, state, step):
     """Mean cross-entropy over the labelled pixels of all replicas; see `utils.train_step`."""
     del step
-    total, count = linear_loss(self._logits(batch['features']), batch['label'])
-    loss = tf.math.divide_no_nan(total, replicas.sum_over_replicas(count))
-    return StepOutput(loss, {'linear_loss': (total, count)}, state)
-
-  def _logits(self, code):
-    return linear_logits(code, self._kernel, self._bias)
+    loss, metrics = self.probe.loss(batch['features'], batch['label'])
+    return StepOutput(loss, metrics, state)
 
   def codes(self, features):
     """The code float32 [..., D] of features [..., C]: themselves."""
@@ -87,7 +77,7 @@ class DinoLinear:
 
   def linear_log_probs(self, code):
     """Log-probabilities of classes: codes [..., D] -> float32 [..., K]."""
-    return tf.nn.log_softmax(self._logits(code))
+    return self.probe.log_probs(code)
 
   def histograms(self, batch, state, step):
     """There is nothing that changes."""
@@ -102,12 +92,16 @@ class DinoLinear:
 @dataclasses.dataclass(frozen=True)
 class KMeansConfig:
   """Options of the clustering."""
+  num_clusters: int | None = option(
+      None, 'clusters; default: as many as the data set has classes')
   kmeans_restarts: int = option(
       10, 'attempts of k-means, of which the one with the greatest mean cosine is taken')
 
   def __post_init__(self):
-    if self.kmeans_restarts < 1:
-      raise ValueError(f'--kmeans_restarts {self.kmeans_restarts}: must be at least 1')
+    for name in ('num_clusters', 'kmeans_restarts'):
+      value = getattr(self, name)
+      if value is not None and value < 1:
+        raise ValueError(f'--{name} {value}: must be at least 1')
 
 
 class DinoKMeans(DinoLinear):
@@ -121,8 +115,9 @@ class DinoKMeans(DinoLinear):
 
   def __init__(self, model, dataset, config, batch_size, seed):
     super().__init__(model, dataset, config, batch_size, seed)
+    self.num_clusters = config.num_clusters or dataset.num_classes
     self._centroids = keras.Variable(
-        np.zeros([self.num_classes, model.input_shape[-1]], np.float32), trainable=False,
+        np.zeros([self.num_clusters, model.input_shape[-1]], np.float32), trainable=False,
         name='centroids')
 
   def variables(self):
@@ -131,7 +126,7 @@ class DinoKMeans(DinoLinear):
   def prepare(self, store):
     """Finds the clusters among a data set's features, before a new run's first step."""
     found = fit_clusters(
-        self.codes, store, self.num_classes, self.config.kmeans_restarts, self.seed)
+        self.codes, store, self.num_clusters, self.config.kmeans_restarts, self.seed)
     self._centroids.assign(found.centres)
     print(f'k-means: the mean cosine of features and their centres is {found.objective:.4f}')
 

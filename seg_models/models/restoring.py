@@ -3,7 +3,8 @@
 import dataclasses
 import re
 
-from network.common import hrnet, pretrained, pretrained_hrnet
+from network.common import hrnet, pretrained, pretrained_hrnet, pretrained_vit
+from network.common import vision_transformer as vit
 from seg_models.models.registry import BACKBONES, ModelConfig, is_head, variable_names
 from utils import checkpoints
 from utils.configuration import from_dict
@@ -12,8 +13,8 @@ from utils.configuration import from_dict
 _OF_TRAINING = re.compile(
     r'.*/(Momentum|Adam|Adam_1)$|^adam/|^state/|^loss_scale/|^memory_(labels_)?\d+$|'
     r'^global_step$|^mean_rgb$')
-# Arrays of a ResNet's trunk.
-_OF_TRUNK = re.compile(r'.*/bottleneck_v1/')
+# Arrays of a ResNet's trunk and of a transformer's, that of DINOv2 with registers for one.
+_OF_TRUNK = re.compile(r'.*/bottleneck_v1/|blocks\.\d+\.|reg(ister)?_tokens?$')
 # Flags of fields that are named otherwise on the command line.
 _FLAGS = {'name': 'model', 'output_dim': 'embedding_dim or --num_classes'}
 # Fields that belong to the head, which a network need not take from the file.
@@ -109,7 +110,8 @@ def restore_model(model, path, *, restore_head=True):
           f'{missing[0]} for one{_other_stem(missing[0], there)}')
     surplus = _surplus(there - {names(name) if names else name for name in variables})
     if surplus:
-      raise ValueError(f'it has {len(surplus)} arrays of a deeper trunk, {surplus[0]} for one')
+      raise ValueError(f'it has {len(surplus)} arrays of a deeper or another trunk, {surplus[0]} '
+                       'for one')
     report = pretrained.assign(variables, arrays, names, () if restore_head else head)
   except ValueError as error:
     raise ValueError(
@@ -125,6 +127,8 @@ def _source(archive, variables):
   scope = next(iter(variables)).split('/')[0]
   if archive.kind == 'arrays' and scope in hrnet.CHANNELS:
     return pretrained_hrnet.PublicHRNet(archive), pretrained_hrnet.public_name
+  if archive.kind == 'arrays' and scope in vit.SHAPES:
+    return pretrained_vit.PublicTransformer(archive), pretrained_vit.public_name
   if archive.kind != 'keras':
     return archive, None
   if scope == BACKBONES['mobilenet_v2']:
