@@ -49,6 +49,9 @@ class SmoosegConfig:
   temperature: float = option(0.1, 'of the labels that are to be smooth')
   teacher_momentum: float = option(
       0.998, 'how much of the teacher is left when it moves to the student, at each step')
+  teacher_first: bool = option(
+      False, "move the teacher before a step's loss, to the student that the last update made; "
+      'otherwise after the loss, to the same student as the loss had, like the original')
   dropout: float = option(0.2, 'share of channels that an image lacks in training')
   drop_closeness: bool = option(
       True, 'closeness is that of features which lack channels too, as in the original; otherwise '
@@ -149,6 +152,10 @@ class Smooseg:
   def loss(self, batch, state, step):
     """Smoothness plus data term, and the probe's beside them; see `utils.train_step`."""
     config, features, teacher = self.config, batch['features'], state['teacher']
+    # Of the student before its own step; of several batches a step, with each.
+    moved = predictor.next_teacher(teacher, self.student, config.teacher_momentum)
+    if config.teacher_first:
+      teacher = moved
     images, count = features.shape[0], replicas.num_replicas()
     masks = channel_masks(
         self._seed(step, 0), images, features.shape[-1], config.dropout, 3,
@@ -175,8 +182,6 @@ class Smooseg:
         'effective_rank': effective_rank(tf.stop_gradient(code)),
         'used_clusters': used_clusters(by_teacher)}
     metrics, collapsed = _watch(metrics, state['collapsed_steps'], count)
-    # Before the student's own step, as in the original; of several batches a step, with each.
-    moved = predictor.next_teacher(teacher, self.student, config.teacher_momentum)
     return StepOutput(loss + probe_loss, {**metrics, **probe_metrics},
                       {'teacher': moved, 'collapsed_steps': collapsed})
 

@@ -112,6 +112,22 @@ def test_the_teacher_is_a_state_that_moves_before_the_student():
   assert 'state/teacher' in step.saved_variables()
 
 
+def test_the_teacher_may_move_before_the_loss():
+  batch, state = batch_of(), {**method_of().initial_state()}
+  losses_of = {}
+  for first in (False, True):
+    method = method_of(teacher_first=first, teacher_momentum=0.5)
+    method.student.assign(-2.0 * method.student.numpy()[::-1])
+    output = method.loss(batch, state, tf.constant(3))
+    losses_of[first] = float(output.loss)
+  moved = output.state['teacher']
+  np.testing.assert_allclose(moved, 0.5 * state['teacher'] - state['teacher'][::-1], rtol=1e-5)
+  method = method_of(teacher_momentum=0.5)
+  method.student.assign(-2.0 * method.student.numpy()[::-1])
+  again = float(method.loss(batch, {**state, 'teacher': moved}, tf.constant(3)).loss)
+  assert losses_of[True] == again != losses_of[False]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize('options', [{'jit_compile': True}, {'replicas': 2}])
 def test_compiled_and_on_replicas_the_step_is_the_same(options):
