@@ -31,10 +31,10 @@ def trained(tmp_path_factory):
   run.add_training_arguments(parser, 'dino_kmeans')
   assert run.train_from_arguments('dino_kmeans', parser.parse_args([
       '--backbone', 'resnet50', '--restore_from', str(folder / 'trunk'), '--size', '32',
-      '--data_dir', str(folder / 'scenes'), '--data_list', str(folder / 'scenes/train.txt'), '--dataset',
-      'scenes', '--cache_dir', str(folder / 'cache'), '--snapshot_dir', str(folder / 'run'),
-      '--batch_size', '2', '--num_steps', '2', '--save_pred_every', '1', '--kmeans_restarts',
-      '2', '--num_clusters', '8'])) == 0
+      '--data_dir', str(folder / 'scenes'), '--data_list', str(folder / 'scenes/train.txt'),
+      '--dataset', 'scenes', '--cache_dir', str(folder / 'cache'), '--snapshot_dir',
+      str(folder / 'run'), '--batch_size', '2', '--num_steps', '2', '--save_pred_every', '1',
+      '--kmeans_restarts', '2', '--num_clusters', '8'])) == 0
   return folder
 
 

@@ -110,7 +110,7 @@ def load_trained(path, trunk_from='', trunk=None):
   head = metadata['head']
   method = method_class(
       method_class.build_head(head['channels'], method_config, head['seed']), dataset,
-      method_config, 1, head['seed'])
+      method_config, 2, head['seed'])  # a batch that is never made
   for name, variable in method.variables().items():
     variable.assign(archive.read(name))
   state = {name: tf.constant(archive.read(f'state/{name}')) for name in method.initial_state()}
