@@ -1,4 +1,4 @@
-"""A table of methods without labels: scores of their clusters and of a linear probe, with spread."""
+"""A table of methods without labels: scores of clusters and of a linear probe, with spread."""
 
 import json
 import pathlib
