@@ -50,7 +50,7 @@ def test_the_demo_names_wrong_arguments(arguments, message):
 def test_camvid_scripts_say_what_to_set():
   result = bash('camvid/train_segsort.sh', DATA_DIR='')
   assert result.returncode != 0 and 'set DATA_DIR' in result.stderr
-  for script in ('table.sh', 'boundary.sh'):
+  for script in ('table.sh', 'table_clusters.sh', 'boundary.sh'):
     result = bash(f'camvid/{script}', NUM_STEPS='3', RESULTS='')
     assert result.returncode == 2 and 'NUM_STEPS is set' in result.stderr
 

@@ -18,3 +18,17 @@ def effective_rank(code):
   unit = tf.reshape(l2_normalize(code), [-1, code.shape[-1]])
   moment = tf.matmul(unit, unit, transpose_a=True)
   return tf.math.divide_no_nan(tf.linalg.trace(moment) ** 2, tf.reduce_sum(tf.square(moment)))
+
+
+def used_clusters(similarities):
+  """How many clusters pixels are spread over, exp of the entropy of the clusters' shares.
+
+  Args:
+    similarities: float32 [..., K]; a pixel is of its most similar cluster. No gradient.
+
+  Returns:
+    float32 scalar, 1 to K.
+  """
+  choice = tf.one_hot(tf.argmax(similarities, -1), similarities.shape[-1])
+  share = tf.reduce_mean(tf.reshape(choice, [-1, similarities.shape[-1]]), axis=0)
+  return tf.exp(-tf.reduce_sum(tf.math.xlogy(share, share)))

@@ -1,6 +1,6 @@
 import pytest
 
-from pyscripts.data import make_scenes, prepare_voc12, resize_dataset
+from pyscripts.data import make_scenes, prepare_potsdam, prepare_voc12, resize_dataset
 from seg_models.datasets import dataset_for
 from seg_models.image_reader import iterate_examples, read_list
 
@@ -25,3 +25,8 @@ def test_scenes_are_drawn_once_and_can_be_halved(tmp_path, capsys):
 def test_voc_needs_its_folders(tmp_path):
   with pytest.raises(FileNotFoundError, match='--voc_dir'):
     prepare_voc12.main(['--voc_dir', str(tmp_path), '--output_dir', str(tmp_path / 'out')])
+
+
+def test_potsdam_needs_its_lists(tmp_path):
+  with pytest.raises(FileNotFoundError, match='--source_dir'):
+    prepare_potsdam.main(['--source_dir', str(tmp_path), '--output_dir', str(tmp_path / 'out')])

@@ -72,7 +72,8 @@ def predict_clusters(config):
     if not masks:
       raise ValueError('--choose_on_labels needs a --data_list with masks')
     config = dataclasses.replace(config, restore_from=_best_checkpoint(config, entries))
-  _predict(config, entries, masks, print_scores=True)
+  trained = load_trained(config.restore_from, config.trunk_from)
+  _predict(config, trained, entries, masks, print_scores=True)
   return 0
 
 
@@ -83,12 +84,14 @@ def _best_checkpoint(config, entries):
                      "folder of the run, all of whose are scored")
   prefixes = sorted({path.with_suffix('') for path in pathlib.Path(config.restore_from).glob(
       'model.ckpt-*.index')}, key=lambda path: int(path.name.rpartition('-')[2]))
-  scores = {}
+  scores, trunk = {}, None
   for prefix in prefixes:
     part = dataclasses.replace(
         config, restore_from=str(prefix),
         save_dir=str(pathlib.Path(config.save_dir) / 'checkpoints' / prefix.name))
-    scores[str(prefix)] = _predict(part, entries, True).matrix.mean_iou_occurring()
+    trained = load_trained(str(prefix), config.trunk_from, trunk)
+    trunk = trained.trunk
+    scores[str(prefix)] = _predict(part, trained, entries, True).matrix.mean_iou_occurring()
   best = max(scores, key=scores.get)
   print(f'CHOSEN ON LABELS, those of this very list: {best}, of mIoU '
         + ', '.join(f'{100 * value:.2f}' for value in scores.values())
@@ -96,9 +99,8 @@ def _best_checkpoint(config, entries):
   return best
 
 
-def _predict(config, entries, masks, print_scores=False):
+def _predict(config, trained, entries, masks, print_scores=False):
   """`predict_clusters` of one checkpoint: the main probe's `seg_models.scoring.Scores`, or None."""
-  trained = load_trained(config.restore_from, config.trunk_from)
   dataset = trained.dataset
   if (config.dataset, config.num_classes, config.ignore_label) != (None, None, None):
     dataset = dataset_for(

@@ -78,12 +78,13 @@ def newest_checkpoint(path):
   return str(newest)
 
 
-def load_trained(path, trunk_from=''):
+def load_trained(path, trunk_from='', trunk=None):
   """Restores a head and its trunk.
 
   Args:
     path: prefix of a checkpoint, or a run's folder, whose newest one is taken.
     trunk_from: the file with the trunk's weights, where it is not where it was in training.
+    trunk: None, or the trunk of another checkpoint of the same run.
 
   Returns:
     `Trained`.
@@ -98,7 +99,28 @@ def load_trained(path, trunk_from=''):
   if 'trunk' not in metadata:
     raise ValueError(f'{path}: {archive.describe()}, not a head on frozen features (of '
                      f'{", ".join(FROZEN_METHODS)})')
-  stored = metadata['trunk']
+  trunk = trunk or _restored_trunk(path, metadata['trunk'], trunk_from)
+  of = metadata['dataset']
+  if of['name'] is None and not of['labelled']:
+    dataset = pseudo_dataset(of['num_classes'])
+  else:
+    dataset = dataset_for(of['name'], of['num_classes'], of['ignore_label'])
+  method_class = FROZEN_METHODS[metadata['method']]
+  method_config = from_dict(method_class.Config, metadata['method_config'])
+  head = metadata['head']
+  method = method_class(
+      method_class.build_head(head['channels'], method_config, head['seed']), dataset,
+      method_config, 2, head['seed'])  # a batch that is never made
+  for name, variable in method.variables().items():
+    variable.assign(archive.read(name))
+  state = {name: tf.constant(archive.read(f'state/{name}')) for name in method.initial_state()}
+  return Trained(
+      method, state, trunk, dataset, of['labelled'], metadata['geometry']['resampling'],
+      {'checkpoint': resuming.fingerprint(path), 'method': method_class.name, **trunk.settings})
+
+
+def _restored_trunk(path, stored, trunk_from):
+  """The trunk that the checkpoint at `path` was trained on, of which it holds a description."""
   config = from_dict(TrunkConfig, stored['config'])
   if not config.random_backbone:
     weights = trunk_from or stored['path']
@@ -110,23 +132,7 @@ def load_trained(path, trunk_from=''):
   if key_of(trunk.settings) != key_of({name: stored[name] for name in trunk.settings}):
     raise ValueError(f'{config.restore_from} holds other weights than the trunk that {path} was '
                      'trained on: name that file by --trunk_from')
-  of = metadata['dataset']
-  if of['name'] is None and not of['labelled']:
-    dataset = pseudo_dataset(of['num_classes'])
-  else:
-    dataset = dataset_for(of['name'], of['num_classes'], of['ignore_label'])
-  method_class = FROZEN_METHODS[metadata['method']]
-  method_config = from_dict(method_class.Config, metadata['method_config'])
-  head = metadata['head']
-  method = method_class(
-      method_class.build_head(head['channels'], method_config, head['seed']), dataset,
-      method_config, 1, head['seed'])
-  for name, variable in method.variables().items():
-    variable.assign(archive.read(name))
-  state = {name: tf.constant(archive.read(f'state/{name}')) for name in method.initial_state()}
-  return Trained(
-      method, state, trunk, dataset, of['labelled'], metadata['geometry']['resampling'],
-      {'checkpoint': resuming.fingerprint(path), 'method': method_class.name, **trunk.settings})
+  return trunk
 
 
 def interpolation(length, target):

@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from network.common.preprocessing import MEAN_RGB
+from network.common.pretrained_vit import SOURCES
 from seg_models.models import ModelConfig, build_model
 from seg_models.models.registry import BACKBONES
 from seg_models.models.restoring import config_for, restore_model
@@ -73,9 +74,11 @@ def load_trunk(config, precision='float32'):
   if not config.backbone:
     raise ValueError(f'--backbone is missing: one of {", ".join(BACKBONES)}')
   if bool(config.restore_from) == config.random_backbone:
+    source = SOURCES.get(config.backbone)
     raise ValueError(
-        f'--restore_from: name the file with the weights of {config.backbone}; only to try things '
-        'out, --random_backbone does without, and not with, one')
+        f'--restore_from: name the file with the weights of {config.backbone}'
+        + (f', such as {source}' if source else '')
+        + '; only to try things out, --random_backbone does without, and not with, one')
   given = {'name': f'features_{config.backbone}', 'output_stride': config.output_stride}
   given = {name: value for name, value in given.items() if value is not None}
   model_config = ModelConfig(**given)

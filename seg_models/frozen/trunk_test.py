@@ -46,6 +46,7 @@ def test_settings_tell_weights_apart(checkpoint):
 @pytest.mark.parametrize('config, message', [
     (TrunkConfig(), '--backbone is missing: one of .*mobilenet_v2'),
     (TrunkConfig('mobilenet_v2'), '--restore_from: name the file with the weights'),
+    (TrunkConfig('dino_vits8'), 'such as https://.*dino_deitsmall8'),
     (TrunkConfig('mobilenet_v2', 'file', True), '--restore_from'),
     (TrunkConfig('vgg', random_backbone=True), '--model features_vgg: unknown')])
 def test_what_is_missing_is_named(config, message):

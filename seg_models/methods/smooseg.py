@@ -3,13 +3,14 @@
 import dataclasses
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from network.common import replicas
 from network.common.channel_dropout import channel_masks
 from network.smooseg import losses, predictor
 from network.smooseg.projector import Projector
-from network.stego.collapse import effective_rank
+from network.stego.collapse import effective_rank, used_clusters
 from network.stego.head import PROJECTIONS
 from network.stego.pairing import pairings
 from seg_models.methods.linear_probe import LinearProbe
@@ -18,8 +19,10 @@ from utils.train_step import StepOutput
 
 # Pixels a side of the maps that histograms are made of.
 _HISTOGRAM_SIDE = 14
-# Fewer directions of codes, or fewer clusters in a batch, are a collapse.
-_LEAST_RANK, _LEAST_USED = 1.1, 1.5
+# Codes have collapsed that lie in fewer directions than this, and pixels that are spread over fewer
+# clusters. Fresh ones may: it has to last.
+_LEAST_RANK, _LEAST_USED = 1.1, 1.2
+_PATIENCE = 200
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +49,9 @@ class SmoosegConfig:
   temperature: float = option(0.1, 'of the labels that are to be smooth')
   teacher_momentum: float = option(
       0.998, 'how much of the teacher is left when it moves to the student, at each step')
+  teacher_first: bool = option(
+      False, "move the teacher before a step's loss, to the student that the last update made; "
+      'otherwise after the loss, to the same student as the loss had, like the original')
   dropout: float = option(0.2, 'share of channels that an image lacks in training')
   drop_closeness: bool = option(
       True, 'closeness is that of features which lack channels too, as in the original; otherwise '
@@ -100,6 +106,7 @@ class Smooseg:
   """
   Config = SmoosegConfig
   name = 'smooseg'
+  needs_labels = False
   DEFAULTS = _TRAINING
   # As published. 3000 or 8000 steps; that the latter are COCO-Stuff's is from the paper.
   PRESETS = {
@@ -139,12 +146,16 @@ class Smooseg:
     return {name: factors[name.partition('/')[0]] for name in self.variables()}
 
   def initial_state(self):
-    """The teacher, which begins as the student."""
-    return {'teacher': self._initial}
+    """The teacher, which begins as the student, and for how many steps there was a collapse."""
+    return {'teacher': self._initial, 'collapsed_steps': np.zeros([], np.int32)}
 
   def loss(self, batch, state, step):
     """Smoothness plus data term, and the probe's beside them; see `utils.train_step`."""
     config, features, teacher = self.config, batch['features'], state['teacher']
+    # Of the student before its own step; of several batches a step, with each.
+    moved = predictor.next_teacher(teacher, self.student, config.teacher_momentum)
+    if config.teacher_first:
+      teacher = moved
     images, count = features.shape[0], replicas.num_replicas()
     masks = channel_masks(
         self._seed(step, 0), images, features.shape[-1], config.dropout, 3,
@@ -164,17 +175,15 @@ class Smooseg:
     loss = (config.within_weight * within.loss + config.across_weight * across.loss
             + config.data_weight * data) / count
     probe_loss, probe_metrics = self.probe.loss(code, batch['label'])
-    share = tf.constant(1.0 / count)
     metrics = {
         'within_loss': within.loss, 'across_loss': across.loss, 'data_loss': data,
         'within_distance': within.distance, 'across_distance': across.distance,
         'within_closeness': within.closeness, 'across_closeness': across.closeness,
         'effective_rank': effective_rank(tf.stop_gradient(code)),
-        'used_clusters': _used(by_teacher)}
-    metrics = {name: (value * share, share) for name, value in metrics.items()}
-    # Before the student's own step, as in the original; of several batches a step, with each.
-    moved = predictor.next_teacher(teacher, self.student, config.teacher_momentum)
-    return StepOutput(loss + probe_loss, {**metrics, **probe_metrics}, {'teacher': moved})
+        'used_clusters': used_clusters(by_teacher)}
+    metrics, collapsed = _watch(metrics, state['collapsed_steps'], count)
+    return StepOutput(loss + probe_loss, {**metrics, **probe_metrics},
+                      {'teacher': moved, 'collapsed_steps': collapsed})
 
   def codes(self, features):
     """Codes without dropout: [B, h, w, C] -> float32 [B, h, w, D]."""
@@ -214,12 +223,12 @@ class Smooseg:
   @staticmethod
   def warning(metrics):
     """What is to be said of a step's metrics, name -> float: a text, or None."""
-    for name, least, what in (('effective_rank', _LEAST_RANK, 'directions of codes'),
-                              ('used_clusters', _LEAST_USED, 'clusters in use')):
-      if metrics[name] < least:
-        return (f'collapsed to {metrics[name]:.2f} {what}: raise --across_threshold or '
-                '--within_threshold, below which pixels are pushed apart')
-    return None
+    if metrics['collapsed_steps'] < _PATIENCE:
+      return None
+    what = ('nearly all pixels are in one cluster' if metrics['used_clusters'] < _LEAST_USED else
+            'codes have collapsed, they are alike everywhere')
+    return (f'{what}: raise --across_threshold or --within_threshold, below which pixels are '
+            'pushed apart')
 
   def _seed(self, step, kind):
     return tf.stack([self.seed, 2 * step + kind])
@@ -229,8 +238,11 @@ class Smooseg:
     return pairings(self._seed(step, 1), images, 1, self.config.faithful_pairing)[0]
 
 
-def _used(cosines):
-  """How many clusters pixels [..., K] are spread over, exp of the entropy: 1 to K."""
-  choice = tf.one_hot(tf.argmax(cosines, -1), cosines.shape[-1])
-  share = tf.reduce_mean(tf.reshape(choice, [-1, cosines.shape[-1]]), axis=0)
-  return tf.exp(-tf.reduce_sum(tf.math.xlogy(share, share)))
+def _watch(metrics, collapsed_steps, count):
+  """Metrics as totals and weights, and for how many steps in a row there was a collapse."""
+  rank, used = (replicas.sum_over_replicas(metrics[name]) / count
+                for name in ('effective_rank', 'used_clusters'))
+  steps = tf.where((rank < _LEAST_RANK) | (used < _LEAST_USED), collapsed_steps + 1, 0)
+  share = tf.constant(1.0 / count)
+  metrics = {name: (value * share, share) for name, value in metrics.items()}
+  return {**metrics, 'collapsed_steps': (tf.cast(steps, tf.float32), tf.constant(1.0))}, steps

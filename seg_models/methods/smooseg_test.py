@@ -112,6 +112,22 @@ def test_the_teacher_is_a_state_that_moves_before_the_student():
   assert 'state/teacher' in step.saved_variables()
 
 
+def test_the_teacher_may_move_before_the_loss():
+  batch, state = batch_of(), {**method_of().initial_state()}
+  losses_of = {}
+  for first in (False, True):
+    method = method_of(teacher_first=first, teacher_momentum=0.5)
+    method.student.assign(-2.0 * method.student.numpy()[::-1])
+    output = method.loss(batch, state, tf.constant(3))
+    losses_of[first] = float(output.loss)
+  moved = output.state['teacher']
+  np.testing.assert_allclose(moved, 0.5 * state['teacher'] - state['teacher'][::-1], rtol=1e-5)
+  method = method_of(teacher_momentum=0.5)
+  method.student.assign(-2.0 * method.student.numpy()[::-1])
+  again = float(method.loss(batch, {**state, 'teacher': moved}, tf.constant(3)).loss)
+  assert losses_of[True] == again != losses_of[False]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize('options', [{'jit_compile': True}, {'replicas': 2}])
 def test_compiled_and_on_replicas_the_step_is_the_same(options):
@@ -198,15 +214,21 @@ def test_histograms_are_of_pairs_within_and_across():
   assert found['similarity/across'].min() < 0.9 and found['distance/across'].max() > 0.1
 
 
-def test_a_collapse_is_seen():
+def test_a_collapse_that_lasts_is_seen():
   method = method_of()
-  healthy = means(method.loss(batch_of(), method.initial_state(), tf.constant(3)).metrics)
-  assert Smooseg.warning(healthy) is None and healthy['used_clusters'] > 1.5
+  state = {**method.initial_state(), 'collapsed_steps': np.int32(199)}
+  healthy = method.loss(batch_of(), state, tf.constant(3))
+  assert means(healthy.metrics)['used_clusters'] > 1.5
+  assert int(healthy.state['collapsed_steps']) == 0
+  assert Smooseg.warning(means(healthy.metrics)) is None
   method.projector.linear.bias.assign(np.full(6, 1e4))
-  collapsed = means(method.loss(batch_of(), method.initial_state(), tf.constant(3)).metrics)
-  assert collapsed['used_clusters'] == pytest.approx(1) == collapsed['effective_rank']
-  assert 'collapsed to 1.00 directions of codes' in Smooseg.warning(collapsed)
-  assert 'clusters in use' in Smooseg.warning({**collapsed, 'effective_rank': 3.0})
+  collapsed = method.loss(batch_of(), state, tf.constant(3))
+  metrics = means(collapsed.metrics)
+  assert int(collapsed.state['collapsed_steps']) == 200 == metrics['collapsed_steps']
+  assert metrics['used_clusters'] == pytest.approx(1) == metrics['effective_rank']
+  assert 'in one cluster: raise --across_threshold' in Smooseg.warning(metrics)
+  assert 'codes have collapsed' in Smooseg.warning({**metrics, 'used_clusters': 3.0})
+  assert Smooseg.warning({**metrics, 'collapsed_steps': 199.0}) is None
 
 
 def test_rates_and_names():
