@@ -51,6 +51,28 @@ def test_other_cases_are_known_by_their_form(arrays):
           'corr/another/grad_code_pos_f64'}  # partners are in no random pair
 
 
+@pytest.mark.parametrize('settings, total', [
+    ({'zero_clamp': False}, -0.2137332239), ({'stabalize': True}, -0.0403935649),
+    ({'zero_clamp': False, 'pointwise': False}, -0.2348384846),
+    ({'neg_inter_shift': .66, 'pos_inter_shift': .02, 'pos_intra_shift': .08}, -0.0421074566),
+    ({'neg_inter_shift': 1., 'pos_inter_shift': .2, 'pos_intra_shift': .12, 'pos_intra_weight': .1,
+      'neg_inter_weight': .1538476246415498, 'pos_inter_weight': 1.}, -0.0131788299)])
+def test_cases_that_the_file_lacks(arrays, settings, total):
+  """Totals of the original with other settings, as the specification gives them."""
+  part = {name: value for name, value in group(arrays, 'corr').items()
+          if name.count('/') == 1 and 'inter_fd' not in name or 'default/cfg' in name}
+  part.update({f'corr/default/cfg/{name}': np.array(value) for name, value in settings.items()})
+  part['corr/default/total_f64'] = np.array(total)
+  assert not failed(part)
+  part['corr/default/total_f64'] *= 1.0001
+  assert failed(part) == ['corr/default/total_f64']
+
+
+def test_soft_clusters_of_another_sharpness(arrays):
+  part = {**group(arrays, 'cluster'), 'cluster/soft3_loss_f64': np.array(-0.2403687814)}
+  assert not failed(part)
+
+
 @pytest.mark.parametrize('name', [
     'sample/out_f64', 'corr/perms', 'corr/default/pos_intra_loss_f64', 'corr/inter_fd_raw_f64',
     'corr/default/neg_inter_loss_elem_f64', 'corr/default/pos_inter_cd_f32',
