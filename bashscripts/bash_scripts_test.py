@@ -12,9 +12,12 @@ import pytest
 
 from seg_models import experiment, inference
 from seg_models.datasets import dataset_for
+from seg_models.frozen import run
+from seg_models.frozen.inference import ClusterConfig
+from seg_models.frozen.methods import FROZEN_METHODS
 from seg_models.methods import METHODS
 from seg_models.models import ModelConfig
-from utils.configuration import from_arguments
+from utils.configuration import add_arguments, from_arguments
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 SCRIPTS = sorted((ROOT / 'bashscripts').rglob('*.sh'))
@@ -126,6 +129,30 @@ def test_the_memory_on_cityscapes_has_settings_of_its_own(tmp_path):
 @pytest.mark.parametrize('folder', ['cityscapes', 'coco_stuff', 'pascal_context'])
 def test_contrast_scripts_say_what_to_set(folder):
   result = bash(f'{folder}/train_contrast.sh', DATA_DIR='')
+  assert result.returncode != 0 and 'set DATA_DIR' in result.stderr
+
+
+@pytest.mark.parametrize('script, preset', [
+    ('coco_stuff/train_stego.sh', 'coco_stuff27_vits'),
+    ('cityscapes/train_stego.sh', 'cityscapes27'), ('potsdam/train_stego.sh', 'potsdam3')])
+def test_scripts_on_frozen_features_give_commands_that_mean_something(tmp_path, script, preset):
+  train, infer = commands(tmp_path, script, DATA_DIR='/data', SEED='3', LABELS='0')
+  method = FROZEN_METHODS[re.search(r'train_(\w+)\.py', train[0])[1]]
+  assert train[train.index('--preset') + 1] == preset in method.PRESETS
+  parser = argparse.ArgumentParser(allow_abbrev=False)
+  run.add_training_arguments(parser, method.name)
+  options = vars(parser.parse_args(train[1:]))
+  # The script's own default, by which it finds the weights, is the preset's.
+  assert options['backbone'] == method.PRESETS[preset]['backbone']
+  assert options['restore_from'].endswith('pretrain.pth')
+  assert options['seed'] == 3 and options['labels'] is False
+  parser = argparse.ArgumentParser(allow_abbrev=False)
+  add_arguments(parser, ClusterConfig)
+  config = from_arguments(ClusterConfig, parser.parse_args(infer[1:]))
+  assert config.restore_from == options['snapshot_dir'] and config.middle == 'centre'
+  other, _ = commands(tmp_path, script, DATA_DIR='/data', BACKBONE='mobilenet_v2')
+  assert 'snapshots/imagenet/mobilenet_v2.weights.h5' in other and '--seed' not in other
+  result = bash(script, DATA_DIR='')
   assert result.returncode != 0 and 'set DATA_DIR' in result.stderr
 
 

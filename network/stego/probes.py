@@ -18,6 +18,11 @@ def cluster_similarities(code, centroids):
   return tf.einsum('...d,kd->...k', l2_normalize(code), l2_normalize(centroids))
 
 
+def cosines(first, second):
+  """Cosine of two vectors [..., D] each: float32 [...]; of a zero vector 0, without gradient."""
+  return tf.reduce_sum(l2_normalize(first) * l2_normalize(second), -1)
+
+
 def cluster_assignment(similarities, alpha=None):
   """How much of each pixel belongs to each cluster.
 

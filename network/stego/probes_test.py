@@ -101,3 +101,11 @@ def test_without_a_valid_label_there_is_no_loss_and_no_gradient(label):
     tape.watch(logits)
     total, count = probes.linear_loss(logits, tf.fill([2, 6, 8], label))
   assert float(total) == float(count) == 0 and not np.any(tape.gradient(total, logits))
+
+
+def test_cosines_equal_the_oracle():
+  code, _ = data()
+  other = np.random.default_rng(4).normal(size=code.shape)
+  expected = (code * other).sum(-1) / np.linalg.norm(code, axis=-1) / np.linalg.norm(other, axis=-1)
+  np.testing.assert_allclose(probes.cosines(code, other), expected, atol=1e-6)
+  np.testing.assert_array_equal(probes.cosines(code, np.zeros_like(code)), np.zeros([2, 3, 4]))

@@ -13,10 +13,12 @@ A method is a class with
     linear_log_probs(code) -> float32 [..., K], either of which may be None;
   histograms(batch, state, step) -> name -> float array, and warning(metrics) -> text or None;
   and, if it likes, num_clusters, where they are not as many as classes; needs_images(config),
-    whether batches must hold images; prepare(store), called before a new run's first step.
+    whether batches must hold images; least_batch, the images that its loss takes at least;
+    prepare(store), called before a new run's first step.
 """
 
 from seg_models.methods.frozen_baselines import DinoKMeans, DinoLinear
 from seg_models.methods.smooseg import Smooseg
+from seg_models.methods.stego import Stego
 
-FROZEN_METHODS = {method.name: method for method in (Smooseg, DinoKMeans, DinoLinear)}
+FROZEN_METHODS = {method.name: method for method in (Stego, Smooseg, DinoKMeans, DinoLinear)}

@@ -136,6 +136,10 @@ def train_frozen(method_name, images, trunk_config, cache, loop, run, method_con
   loop = dataclasses.replace(loop, jit_compile=uses_xla(loop.jit_compile, 1))
   if not run.snapshot_dir:
     raise ValueError('--snapshot_dir is missing: name the folder for checkpoints and logs')
+  least = getattr(method_class, 'least_batch', 1)
+  if loop.batch_size < least:
+    raise ValueError(f'--batch_size {loop.batch_size}: {method_name} compares images with each '
+                     f'other, which takes at least {least}')
   dataset = images.descriptor()
   entries = find_entries(images.images, images.data_list, images.data_dir)
   labelled = images.labels and has_masks(entries)
