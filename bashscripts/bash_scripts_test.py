@@ -134,7 +134,9 @@ def test_contrast_scripts_say_what_to_set(folder):
 
 @pytest.mark.parametrize('script, preset', [
     ('coco_stuff/train_stego.sh', 'coco_stuff27_vits'),
-    ('cityscapes/train_stego.sh', 'cityscapes27'), ('potsdam/train_stego.sh', 'potsdam3')])
+    ('cityscapes/train_stego.sh', 'cityscapes27'), ('potsdam/train_stego.sh', 'potsdam3'),
+    ('coco_stuff/train_smooseg.sh', 'coco_stuff27'), ('potsdam/train_smooseg.sh', 'potsdam3'),
+    ('cityscapes/train_smooseg.sh', 'cityscapes27')])
 def test_scripts_on_frozen_features_give_commands_that_mean_something(tmp_path, script, preset):
   train, infer = commands(tmp_path, script, DATA_DIR='/data', SEED='3', LABELS='0')
   method = FROZEN_METHODS[re.search(r'train_(\w+)\.py', train[0])[1]]
