@@ -75,7 +75,9 @@ def test_presets_and_flags_of_the_original(main, monkeypatch):
                 method=method)
     return 0
   monkeypatch.setattr(run, 'train_frozen', keep)
-  assert main(['--preset', 'cityscapes27', '--pos_intra_shift', '0.4', '--stabalize']) == 0
+  assert main(['--preset', 'cityscapes27', '--pos_intra_shift', '0.4', '--stabalize', '--data_dir',
+               'lr=0.1/size=2']) == 0
   assert seen['method'] == 'stego' and seen['backbone'] == 'dino_vitb8'
   assert (seen['self_shift'], seen['stabilize'], seen['dim']) == (0.4, True, 100)
+  assert seen['data_dir'] == 'lr=0.1/size=2'  # which the original's command line refuses
   assert (seen['optimizer'], seen['learning_rate'], seen['crops']) == ('adam', 5e-4, 'five')

@@ -14,6 +14,7 @@ from network.stego.crf_loss import crf_loss
 from network.stego.head import SegmentationHead, uniform_initializer
 from network.stego.pairing import pairings
 from network.stego.sampling import uniform_points
+from seg_models.frozen.cluster_fit import fit_clusters
 from seg_models.methods.linear_probe import LinearProbe
 from seg_models.methods.stego_config import DEFAULTS, PRESETS, StegoConfig
 from utils.train_step import StepOutput
@@ -23,7 +24,9 @@ from utils.train_step import StepOutput
 _LEAST_RANK, _MOST_ALIKE, _LEAST_USED = 1.2, 0.95, 1.2
 _PATIENCE = 200
 _DIM = 70
+_RESTARTS = 3  # of k-means
 _IMAGENET_STD = (0.229, 0.224, 0.225)
+# Kinds of random numbers of a step.
 _DROPOUT, _POINTS, _OTHER_POINTS, _PAIRING, _PIXELS, _KINDS = range(6)
 
 
@@ -33,8 +36,9 @@ class Stego:
   Source: specs/stego.md. The head learns from the correspondence of features alone (and, if asked
   for, from colours and reconstruction); no probe's gradient reaches it.
 
-  Deviates from the original: random others are a derangement (`faithful_pairing`); points, masks
-  and others depend on (seed, step) alone; each replica has its share of the joined batch's loss.
+  Deviates from the original: random others are a derangement (`faithful_pairing`); clusters begin
+  by k-means (`cluster_start`); points, masks and others depend on (seed, step) alone; each replica
+  has its share of the joined batch's loss.
 
   Args:
     model: keras.Model of `build_head`.
@@ -95,6 +99,17 @@ class Stego:
   def initial_state(self):
     """For how many steps codes have been collapsed."""
     return {'collapsed_steps': np.zeros([], np.int32)}
+
+  def prepare(self, store):
+    """Finds what clusters begin as, before a new run's first step.
+
+    Args:
+      store: `seg_models.frozen.store.FeatureStore`.
+    """
+    if self.config.cluster_start == 'kmeans':
+      found = fit_clusters(self.codes, store, self.num_clusters, _RESTARTS, self.seed)
+      # As long as random directions are: a step of Adam turns them by the same angle.
+      self.centroids.assign(found.centres * np.sqrt(self.centroids.shape[1]))
 
   def loss(self, batch, state, step):
     """Correspondence and the probes' losses; see `utils.train_step`.

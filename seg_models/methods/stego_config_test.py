@@ -12,8 +12,8 @@ def test_defaults_are_the_small_coco_run():
   """Issue 12 of the original: not the active block of the file that it ships."""
   preset = PRESETS['coco_stuff27_vits']
   fields = {field.name for field in dataclasses.fields(StegoConfig)}
-  assert StegoConfig(**{name: value for name, value in preset.items() if name in fields}) == (
-      StegoConfig())
+  settings = {name: value for name, value in preset.items() if name in fields}
+  assert StegoConfig(**settings) == StegoConfig(cluster_start='random')
   assert preset['backbone'] == 'dino_vits8' and preset['crops'] == 'five'
 
 
@@ -46,7 +46,7 @@ def test_presets_name_known_things():
     ({'dim': 0}, '--dim 0: must be above 0'), ({'test_alpha': 0.0}, '--test_alpha'),
     ({'crf_weight': -1.0}, '--crf_weight -1.0: must not be negative'),
     ({'dropout': 1.0}, '--dropout 1.0'), ({'projection': 'deep'}, '--projection deep: one of'),
-    ({'feature_samples': 0}, '--feature_samples 0')])
+    ({'feature_samples': 0}, '--feature_samples 0'), ({'cluster_start': 'a'}, '--cluster_start a')])
 def test_wrong_options_are_refused(options, message):
   with pytest.raises(ValueError, match=message):
     StegoConfig(**options)

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from network.stego.crf_loss import crf_loss
 from seg_models.datasets import dataset_for
 from seg_models.methods.stego import Stego
 from seg_models.methods.stego_config import DEFAULTS, StegoConfig
@@ -147,6 +148,15 @@ def test_options_of_the_crf_loss_do_something(option):
   assert Stego.needs_images(StegoConfig(crf_weight=1.0)) and not Stego.needs_images(StegoConfig())
 
 
+def test_colours_of_the_crf_loss_are_imagenets():
+  method, batch = make(crf_weight=1.0, crf_samples=40, dropout=0.0), batch_of()
+  rgb = batch['image'].numpy() + np.float32([122.675, 116.669, 104.008])
+  normal = (rgb / 255 - [.485, .456, .406]) / [.229, .224, .225]
+  # The last of five kinds of random numbers of step 2.
+  expected = crf_loss(np.float32(normal), method.codes(batch['features']), [1, 5 * 2 + 4], 40)
+  np.testing.assert_allclose(evaluate(method, batch, step=2)[1]['crf_loss'], expected, rtol=1e-4)
+
+
 def test_training_finds_the_regions():
   """Codes of random images part, clusters are the classes, and the linear probe finds them."""
   step = train_step(steps=60)
@@ -167,6 +177,25 @@ def test_training_finds_the_regions():
   assert float(metrics[-1]['loss']) < float(metrics[0]['loss'])
   assert float(metrics[-1]['neighbour_similarity']) < float(metrics[-1]['self_similarity'])
   assert scores['clusters'] > 0.6, scores
+
+
+def test_clusters_may_begin_by_k_means():
+  class Store:
+    def __len__(self):
+      return 8
+
+    def features(self, indices):
+      return batch_of(5, images=8, noise=0.1)['features'].numpy()[indices]
+
+  method, other, random = make(), make(cluster_start='random'), make()
+  method.prepare(Store())
+  other.prepare(Store())
+  np.testing.assert_array_equal(other.centroids.numpy(), random.centroids.numpy())
+  lengths = np.linalg.norm(method.centroids.numpy(), axis=1)
+  np.testing.assert_allclose(lengths, np.sqrt(6), rtol=1e-5)
+  found, before = (evaluate(each, batch_of())[1] for each in (method, other))
+  assert found['cluster_loss'] < before['cluster_loss'] and found['used_clusters'] > 2
+  assert found['self_loss'] == before['self_loss']
 
 
 @pytest.mark.slow
