@@ -158,6 +158,24 @@ def test_scripts_on_frozen_features_give_commands_that_mean_something(tmp_path, 
   assert result.returncode != 0 and 'set DATA_DIR' in result.stderr
 
 
+@pytest.mark.parametrize('method', ['dino_kmeans', 'stego', 'smooseg'])
+def test_camvid_without_labels_gives_commands_that_mean_something(tmp_path, method):
+  *_, train, infer = commands(
+      tmp_path, 'camvid/train_frozen.sh', DATA_DIR='/data', BACKBONE='/weights.h5', METHOD=method,
+      OUTPUT='/out', FLAGS='--crops five')
+  assert train[:2] == ['pyscripts/train/train_frozen.py', method]
+  parser = argparse.ArgumentParser(allow_abbrev=False)
+  run.add_training_arguments(parser, method)
+  options = vars(parser.parse_args(train[2:]))
+  assert options['backbone'] == 'mobilenet_v2' and options['crops'] == 'five'
+  assert options['dataset'] == 'camvid'
+  parser = argparse.ArgumentParser(allow_abbrev=False)
+  add_arguments(parser, ClusterConfig)
+  config = from_arguments(ClusterConfig, parser.parse_args(infer[1:]))
+  assert config.restore_from == f'{options["snapshot_dir"]}/model.ckpt-{options["num_steps"] - 1}'
+  assert config.middle == 'none' and not config.choose_on_labels
+
+
 @pytest.mark.slow
 def test_the_demo_goes_the_whole_way_and_reuses_it(tmp_path):
   """With a few steps; what the full number reaches is in the README."""
