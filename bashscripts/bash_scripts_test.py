@@ -134,7 +134,9 @@ def test_contrast_scripts_say_what_to_set(folder):
 
 @pytest.mark.parametrize('script, preset', [
     ('coco_stuff/train_stego.sh', 'coco_stuff27_vits'),
-    ('cityscapes/train_stego.sh', 'cityscapes27'), ('potsdam/train_stego.sh', 'potsdam3')])
+    ('cityscapes/train_stego.sh', 'cityscapes27'), ('potsdam/train_stego.sh', 'potsdam3'),
+    ('coco_stuff/train_smooseg.sh', 'coco_stuff27'), ('potsdam/train_smooseg.sh', 'potsdam3'),
+    ('cityscapes/train_smooseg.sh', 'cityscapes27')])
 def test_scripts_on_frozen_features_give_commands_that_mean_something(tmp_path, script, preset):
   train, infer = commands(tmp_path, script, DATA_DIR='/data', SEED='3', LABELS='0')
   method = FROZEN_METHODS[re.search(r'train_(\w+)\.py', train[0])[1]]
@@ -154,6 +156,24 @@ def test_scripts_on_frozen_features_give_commands_that_mean_something(tmp_path, 
   assert 'snapshots/imagenet/mobilenet_v2.weights.h5' in other and '--seed' not in other
   result = bash(script, DATA_DIR='')
   assert result.returncode != 0 and 'set DATA_DIR' in result.stderr
+
+
+@pytest.mark.parametrize('method', ['dino_kmeans', 'stego', 'smooseg'])
+def test_camvid_without_labels_gives_commands_that_mean_something(tmp_path, method):
+  *_, train, infer = commands(
+      tmp_path, 'camvid/train_frozen.sh', DATA_DIR='/data', BACKBONE='/weights.h5', METHOD=method,
+      OUTPUT='/out', FLAGS='--crops five')
+  assert train[:2] == ['pyscripts/train/train_frozen.py', method]
+  parser = argparse.ArgumentParser(allow_abbrev=False)
+  run.add_training_arguments(parser, method)
+  options = vars(parser.parse_args(train[2:]))
+  assert options['backbone'] == 'mobilenet_v2' and options['crops'] == 'five'
+  assert options['dataset'] == 'camvid'
+  parser = argparse.ArgumentParser(allow_abbrev=False)
+  add_arguments(parser, ClusterConfig)
+  config = from_arguments(ClusterConfig, parser.parse_args(infer[1:]))
+  assert config.restore_from == f'{options["snapshot_dir"]}/model.ckpt-{options["num_steps"] - 1}'
+  assert config.middle == 'none' and not config.choose_on_labels
 
 
 @pytest.mark.slow

@@ -146,7 +146,8 @@ def compare_scores(values, labels=None):
   if not shapes:
     return [], dict.fromkeys(values, 'the number of classes is not in the file')
   number = shapes[0]
-  counted = (labels >= 0) & (labels < number) & (values['pred'] < number)
+  counted = (labels >= 0) & (labels < number)
+  counted &= (values['pred'] >= 0) & (values['pred'] < number)
   truth, clusters = counted_pixels(np.where(counted, labels, IGNORED), values['pred'], IGNORED)
   counts = ClusterCounts(number, IGNORED, number)
   counts.update(truth, clusters)

@@ -53,7 +53,7 @@ def test_scores_with_and_without_labels_of_their_own(case):
 
 def test_clusters_beyond_the_classes_are_dropped_like_the_originals(case):
   values = case('metric')
-  beyond = np.concatenate([values['pred'], [6, 6, 7]])
+  beyond = np.concatenate([values['pred'], [6, -1, 7]])
   label = np.concatenate([values['label'], [0, 1, 2]])
   assert not failed(module.compare_scores({**values, 'pred': beyond, 'label': label}))
 

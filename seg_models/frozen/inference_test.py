@@ -33,7 +33,7 @@ def trained(tmp_path_factory):
       '--backbone', 'resnet50', '--restore_from', str(folder / 'trunk'), '--size', '32',
       '--data_dir', str(folder / 'scenes'), '--data_list', str(folder / 'scenes/train.txt'),
       '--dataset', 'scenes', '--cache_dir', str(folder / 'cache'), '--snapshot_dir',
-      str(folder / 'run'), '--batch_size', '2', '--num_steps', '2', '--save_pred_every', '1',
+      str(folder / 'run'), '--batch_size', '2', '--num_steps', '3', '--save_pred_every', '1',
       '--kmeans_restarts', '2', '--num_clusters', '8'])) == 0
   return folder
 
@@ -127,7 +127,9 @@ def test_choosing_on_labels_says_so(trained, capsys):
   config = config_of(trained, 'chosen', choose_on_labels=True, many_to_one=True)
   assert predict_clusters(config) == 0
   said = capsys.readouterr().out
-  assert 'CHOSEN ON LABELS' in said and 'model.ckpt-0' in said
+  assert 'CHOSEN ON LABELS' in said
+  assert sorted(path.name for path in (trained / 'chosen/checkpoints').iterdir()) == [
+      'model.ckpt-1', 'model.ckpt-2']
   assert json.loads((trained / 'chosen/metrics.json').read_text())['hungarian']['many_to_one']
   with pytest.raises(ValueError, match='is one checkpoint; name the folder'):
     predict_clusters(dataclasses.replace(config, restore_from=str(trained / 'run/model.ckpt-1')))

@@ -90,7 +90,7 @@ def write(folder, config, weights_of, **changes):
   metadata = {
       'method': 'dino_linear', 'method_config': {},
       'head': {'channels': config.output_dim, 'seed': 5},
-      'trunk': {'model': dataclasses.asdict(config), 'precision': 'float32',
+      'trunk': {'model': dataclasses.asdict(config), 'precision': 'float32', 'shift': 4,
                 'weights': resuming.fingerprint(weights_of), 'path': weights_of,
                 'config': {'backbone': 'resnet50', 'restore_from': weights_of}},
       'geometry': {'resampling': 'nearest'},

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import tensorflow as tf
 
+from network.common import vision_transformer as vit
 from network.common.preprocessing import MEAN_RGB
 from network.common.pretrained_vit import SOURCES
 from seg_models.models import ModelConfig, build_model
@@ -29,16 +30,24 @@ class TrunkConfig:
 class FrozenTrunk:
   """A network without a head, in inference.
 
+  Codes are interpolated as those of a transformer, whose cell i lies in the middle of pixels s * i
+  to s * (i + 1). That of the convolutional networks here lies on pixel s * i: they are shown the
+  image moved by half a cell, with as much padding behind it.
+
   Args:
     model: keras.Model [B, H, W, 3] -> [B, h, w, C].
-    settings: dict of JSON values: which network it is, and whose weights it has.
+    settings: dict of JSON values: which network it is, whose weights it has, and `shift`, by how
+      many pixels its images are moved up and left.
   """
 
   def __init__(self, model, settings):
     self.model = model
     self.settings = settings
+    shift = settings['shift']
+    ahead = [[0, 0], [0, shift], [0, shift], [0, 0]]
     self._run = tf.function(
-        lambda images: model(images, training=False), autograph=False,
+        lambda images: model(tf.pad(images[:, shift:, shift:], ahead), training=False),
+        autograph=False,
         input_signature=[tf.TensorSpec([None, None, None, 3], tf.float32)])
 
   @property
@@ -91,5 +100,7 @@ def load_trunk(config, precision='float32'):
     print(restore_model(model, config.restore_from).summary())
     weights = resuming.fingerprint(config.restore_from)
   model.trainable = False
+  shift = 0 if config.backbone in vit.SHAPES else model_config.output_stride // 2
   return FrozenTrunk(model, {
-      'model': dataclasses.asdict(model_config), 'weights': weights, 'precision': precision})
+      'model': dataclasses.asdict(model_config), 'weights': weights, 'precision': precision,
+      'shift': shift})

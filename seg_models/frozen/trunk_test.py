@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 
 from network.common.preprocessing import MEAN_RGB
-from seg_models.frozen.trunk import TrunkConfig, load_trunk
+from seg_models.frozen.trunk import FrozenTrunk, TrunkConfig, load_trunk
 from seg_models.models import ModelConfig, build_model, variable_names
 from utils import checkpoints
 
-CONFIG = ModelConfig('pspnet_mobilenet_v2', output_dim=4, width=0.35, head_dim=4)
+SMALL = {'width': 0.125, 'blocks': (1, 1, 1, 1)}
+CONFIG = ModelConfig('pspnet_resnet50', output_dim=4, head_dim=4, **SMALL)
 
 
 @pytest.fixture(scope='module')
@@ -23,24 +24,36 @@ def checkpoint(tmp_path_factory):
 
 def test_features_are_the_trunks_of_a_checkpoint(checkpoint):
   path, model = checkpoint
-  trunk = load_trunk(TrunkConfig('mobilenet_v2', path))
+  trunk = load_trunk(TrunkConfig('resnet50', path))
   images = np.random.default_rng(0).integers(0, 256, (2, 16, 24, 3), dtype=np.uint8)
   features = trunk(images).numpy()
   assert features.shape == (2, 2, 3, trunk.channels)
-  bare = build_model(ModelConfig('features_mobilenet_v2', width=0.35), seed=3)
-  expected = bare(images.astype(np.float32) - np.float32(MEAN_RGB), training=False)
-  np.testing.assert_allclose(features, expected, atol=1e-5)
+  bare = build_model(ModelConfig('features_resnet50', **SMALL), seed=3)
+  moved = np.zeros((2, 16, 24, 3), np.float32)
+  moved[:, :-4, :-4] = images[:, 4:, 4:] - np.float32(MEAN_RGB)
+  np.testing.assert_allclose(features, bare(moved, training=False), atol=1e-5)
   assert not trunk.model.trainable_variables
+  assert trunk.settings['model']['width'] == 0.125 and trunk.settings['weights'] != 'random'
 
 
-def test_settings_tell_weights_apart(checkpoint):
-  path, _ = checkpoint
-  settings = load_trunk(TrunkConfig('mobilenet_v2', path)).settings
-  assert settings['model']['width'] == 0.35
-  random = load_trunk(TrunkConfig('mobilenet_v2', random_backbone=True)).settings
-  assert random['weights'] == 'random' != settings['weights']
-  strided = load_trunk(TrunkConfig('mobilenet_v2', random_backbone=True, output_stride=16))
-  assert strided(np.zeros((1, 32, 32, 3), np.uint8)).shape[1] == 2
+def test_cells_lie_in_the_middle_of_their_pixels():
+  """Of a network whose cell i lies on pixel 8 * i: on 8 * i + 4, the nearest to its middle."""
+  class Sampled:
+    def __call__(self, images, training):
+      return images[:, ::8, ::8]
+
+  image = np.arange(16 * 24, dtype=np.float32).reshape(1, 16, 24, 1).repeat(3, -1)
+  cells = FrozenTrunk(Sampled(), {'shift': 4})(image).numpy() + MEAN_RGB
+  np.testing.assert_allclose(cells, image[:, 4::8, 4::8], atol=1e-4)
+  assert FrozenTrunk(Sampled(), {'shift': 0})(image).shape == cells.shape
+
+
+def test_a_trunk_as_initialised_is_only_for_trying_out():
+  trunk = load_trunk(TrunkConfig('mobilenet_v2', random_backbone=True, output_stride=16))
+  assert trunk(np.zeros((1, 32, 32, 3), np.uint8)).shape[1] == 2
+  assert trunk.settings['weights'] == 'random' and trunk.settings['shift'] == 8
+  trunk = load_trunk(TrunkConfig('dino_vits16', random_backbone=True))
+  assert trunk.settings['shift'] == 0
 
 
 @pytest.mark.parametrize('config, message', [
