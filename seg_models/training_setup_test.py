@@ -29,8 +29,8 @@ def test_a_transformer_wants_its_weights(tmp_path):
   network = NetworkConfig(model='features_dino_vitb8', width=0.125)
   with pytest.raises(ValueError, match=(
       r'--restore_from is missing: dino_vitb8 .*https://dl.fbaipublicfiles.com/dino/'
-      r'dino_vitbase8_pretrain/dino_vitbase8_pretrain.pth; .*convert_weights.py '
-      r'dino_vitbase8_pretrain.pth dino_vitb8.safetensors')):
+      r'dino_vitbase8_pretrain/dino_vitbase8_pretrain.pth, .*convert_weights.py '
+      r'dino_vitbase8_pretrain.pth dino_vitb8.safetensors .*timm/vit_base_patch8_224.dino')):
     model_config_of(network, None)
   random = dataclasses.replace(network, random_backbone=True)
   expected = ModelConfig(name='features_dino_vitb8', width=0.125)
