@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Runs ruff and the tests: all but the slow ones, or every one of them with --all. Other arguments go to pytest.
 #   bash bashscripts/test.sh [--all] [pytest arguments]
+# Tests run in a process a core, four at most (each takes up to 4 GB); -n 0 runs them in one.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source bashscripts/environment.sh requirements-dev.txt
@@ -12,4 +13,4 @@ for argument in "$@"; do
 done
 export SEGSORT_SHARED="${SEGSORT_SHARED:-../shared}"
 "$PYTHON" -m ruff check .
-exec "$PYTHON" -m pytest ${select[@]+"${select[@]}"} ${arguments[@]+"${arguments[@]}"}
+exec "$PYTHON" -m pytest -n auto --maxprocesses 4 --dist worksteal ${select[@]+"${select[@]}"} ${arguments[@]+"${arguments[@]}"}

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The tables of README.md, "CamVid": SegSort and softmax, single- and multi-scale, and SegSort without labels with what
-# its backbone gives untrained; two seeds each. Skips what is done.
+# The tables of README.md, "CamVid": SegSort and softmax, single- and multi-scale; SegSort without labels with what its
+# backbone gives untrained; pixel contrast beside its baseline, with each memory. Two seeds each. Skips what is done.
 # The results, small JSON files, go to snapshots/results/camvid, which is in the repository; with other settings
 # (NUM_STEPS=..., LEARNING_RATE=...) name another folder: RESULTS=/tmp/results.
 set -euo pipefail
@@ -37,6 +37,21 @@ for seed in ${SEEDS:-1 2}; do
       cp "$OUTPUT/segsort_unsup/$baseline/pseudo_classes/metrics.json" "$RESULTS/$baseline-pseudo_classes.json"
     done
   fi
+done
+for seed in ${SEEDS:-1 2}; do
+  for setting in 0:none 0.1:none 0.1:pixel 0.1:region 0.1:both; do
+    weight="${setting%:*}" memory="${setting#*:}"
+    name="$RESULTS/contrast_${weight}_$memory-seed$seed"
+    if [ ! -f "$name-single.json" ] || [ ! -f "$name-multi.json" ]; then
+      # Of the setting without a memory both readings are shown, the classifier's and the nearest neighbours'.
+      knn=0; [ "$setting" != 0.1:none ] || knn=1
+      SEED="$seed" CONTRAST_WEIGHT="$weight" MEMORY="$memory" KNN="$knn" bash "$here/train_contrast.sh"
+      run="$OUTPUT/contrast/weight$weight-memory_$memory/seed$seed"
+      [ "$knn" = 0 ] || cp "$run/val_knn/metrics.json" "$RESULTS/contrast_${weight}_${memory}_neighbours-seed$seed-single.json"
+      cp "$run/val_msc/metrics.json" "$name-multi.json"
+      cp "$run/val/metrics.json" "$name-single.json"
+    fi
+  done
 done
 cd "$root"
 source bashscripts/environment.sh requirements.txt

@@ -9,6 +9,7 @@ import keras
 import tensorflow as tf
 
 from network.common.batch_norm import BatchNorm
+from network.common.convolution import Conv2D
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +41,7 @@ def conv(x, filters, kernel, name, options, *, stride=1, rate=1, norm=True, acti
     if total:
       pads = ((total // 2, total - total // 2),) * 2
       x = keras.layers.ZeroPadding2D(pads, dtype=options.dtype)(x)
-  x = keras.layers.Conv2D(
+  x = Conv2D(
       filters, kernel, strides=stride, padding=padding, dilation_rate=rate, use_bias=not norm,
       name=name, dtype=options.dtype)(x)
   if norm:

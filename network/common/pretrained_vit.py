@@ -19,6 +19,12 @@ SOURCES = {
     'dino_vitb16': _DINO.format('dino_vitbase16_pretrain'),
     'dinov2_vits14': _DINOV2.format('dinov2_vits14'),
     'dinov2_vitb14': _DINOV2.format('dinov2_vitb14')}
+# Repositories of huggingface.co/timm whose model.safetensors holds the same.
+TIMM = {
+    'dino_vits8': 'vit_small_patch8_224.dino', 'dino_vits16': 'vit_small_patch16_224.dino',
+    'dino_vitb8': 'vit_base_patch8_224.dino', 'dino_vitb16': 'vit_base_patch16_224.dino',
+    'dinov2_vits14': 'vit_small_patch14_dinov2.lvd142m',
+    'dinov2_vitb14': 'vit_base_patch14_dinov2.lvd142m'}
 _PARTS = {'weights': 'weight', 'biases': 'bias', 'gamma': 'weight', 'beta': 'bias'}
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from network.common import vision_transformer as vit
 from network.common.layers import LayerOptions
-from network.common.pretrained_vit import SOURCES, PublicTransformer, public_name
+from network.common.pretrained_vit import SOURCES, TIMM, PublicTransformer, public_name
 
 TABLE = pathlib.Path(__file__).parent / 'testdata' / 'dino.txt'
 NETWORKS = tuple(vit.SHAPES)
@@ -108,7 +108,7 @@ def test_arrays_are_turned():
 
 
 def test_every_network_has_a_source():
-  assert set(SOURCES) == set(vit.SHAPES)
+  assert set(SOURCES) == set(TIMM) == set(vit.SHAPES)
   assert SOURCES['dino_vits8'] == (
       'https://dl.fbaipublicfiles.com/dino/dino_deitsmall8_300ep_pretrain/'
       'dino_deitsmall8_300ep_pretrain.pth')

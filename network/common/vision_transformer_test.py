@@ -127,20 +127,18 @@ def test_other_sizes_are_padded_with_the_mean_colour(size):
     np.testing.assert_array_equal(found[name], value)
 
 
-@pytest.mark.parametrize('jit_compile', [False, True])
-def test_sizes_known_before_or_not_and_compiled_it_is_the_same(jit_compile):
-  x = images(9, 14)
-  model = network()
-  expected = model(x, training=False)['output']
-  fixed = network(size=(9, 14))
+def test_sizes_known_before_or_not_and_compiled_it_is_the_same():
+  x, shape = images(9, 14), dataclasses.replace(SMALL, depth=1)
+  model, fixed = network(shape), network(shape, size=(9, 14))
   assert fixed.output['output'].shape == (None, 3, 4, 12)
   assert fixed.output['tokens'].shape == (None, 13, 12)
-  for one in (model, fixed):
-    call = tf.function(lambda x, one=one: one(x, training=False)['output'], jit_compile=jit_compile)
-    np.testing.assert_allclose(call(x), expected, atol=1e-5)
-  call = tf.function(lambda x: model(x, training=False)['output']).get_concrete_function(
-      tf.TensorSpec([None, None, None, 3]))
-  np.testing.assert_allclose(call(tf.constant(x)), expected, atol=1e-5)
+  expected = model(x, training=False)['output']
+  unknown = tf.TensorSpec([None, None, None, 3])
+  for one, jit_compile, spec in ((fixed, False, x), (model, True, x), (model, False, unknown)):
+    call = tf.function(
+        lambda x, one=one: one(x, training=False)['output'], jit_compile=jit_compile)
+    found = call.get_concrete_function(spec)(tf.constant(x))
+    np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize('dtype, tolerance', [('mixed_bfloat16', 0.05), ('mixed_float16', 0.005)])
