@@ -5,7 +5,7 @@ import tqdm
 
 from network.segsort.pseudo_classes import cluster_prototypes
 
-_CODES = 100_000  # that are clustered at most
+_CODES = 40_000  # that are clustered at most
 _AT_ONCE = 32
 
 

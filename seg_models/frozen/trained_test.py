@@ -15,7 +15,9 @@ from seg_models.frozen.trained import (
   log_probs_in_stripes,
   predict,
 )
+from seg_models.inference_setup import DataConfig, NetworkConfig, load_network
 from seg_models.models import ModelConfig, build_model, variable_names
+from seg_models.models.restoring import config_for
 from utils import checkpoints, resuming
 from utils.shared_data import shared
 
@@ -111,6 +113,15 @@ def test_a_run_is_restored_with_its_trunk(run):
   code = found.code(np.zeros((16, 24, 3), np.uint8))
   assert code.shape == (2, 3, found.trunk.channels)
   assert predict(found.probes()['linear'], code, (16, 24)).shape == (16, 24)
+
+
+def test_other_scripts_say_which_one_to_use(run):
+  prefix = str(run / 'model.ckpt-7')
+  for method in ('softmax', 'segsort'):
+    with pytest.raises(ValueError, match='of dino_linear.*inference_clusters.py'):
+      load_network(DataConfig(), NetworkConfig(restore_from=prefix), method)
+  with pytest.raises(ValueError, match='is a head on frozen features.*trunk'):
+    config_for(prefix, ModelConfig())
 
 
 def test_what_is_no_such_run_is_said(run, tmp_path):

@@ -55,6 +55,9 @@ def config_for(path, config, explicit=(), *, restore_head=True):
 
 
 def _stored_config(archive, config, explicit, restore_head):
+  if 'trunk' in archive.metadata:
+    raise ValueError(f'{archive.path} is a head on frozen features, without its trunk, whose '
+                     f'weights are {archive.metadata["trunk"]["path"]}')
   if 'model' not in archive.metadata:
     raise ValueError(f'{archive.path}: {archive.describe()}, but its description of the network '
                      'is missing: it was not written by this project')
