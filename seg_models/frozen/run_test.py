@@ -108,7 +108,7 @@ def test_a_folder_of_images_needs_no_label_anywhere(folder, tmp_path):
     ({'batch_size': 9}, '--batch_size 9: there are only 8'),
     ({'data_list': ''}, 'which images'),
     ({'size': 0}, '--size 0'),
-    ({'restore_from': ''}, '--restore_from: name the file')])
+    ({'restore_from': ''}, '--restore_from is missing')])
 def test_what_is_wrong_is_named_before_training(folder, change, message, tmp_path):
   flags = flags_of(folder, 'wrong', snapshot_dir=tmp_path)
   with pytest.raises(ValueError, match=message):

@@ -7,10 +7,10 @@ import tensorflow as tf
 
 from network.common import vision_transformer as vit
 from network.common.preprocessing import MEAN_RGB
-from network.common.pretrained_vit import SOURCES
 from seg_models.models import ModelConfig, build_model
 from seg_models.models.registry import BACKBONES
 from seg_models.models.restoring import config_for, restore_model
+from seg_models.training_setup import require_weights
 from utils import resuming
 from utils.configuration import option
 
@@ -82,15 +82,15 @@ def load_trunk(config, precision='float32'):
   """
   if not config.backbone:
     raise ValueError(f'--backbone is missing: one of {", ".join(BACKBONES)}')
-  if bool(config.restore_from) == config.random_backbone:
-    source = SOURCES.get(config.backbone)
-    raise ValueError(
-        f'--restore_from: name the file with the weights of {config.backbone}'
-        + (f', such as {source}' if source else '')
-        + '; only to try things out, --random_backbone does without, and not with, one')
   given = {'name': f'features_{config.backbone}', 'output_stride': config.output_stride}
   given = {name: value for name, value in given.items() if value is not None}
   model_config = ModelConfig(**given)
+  if config.restore_from and config.random_backbone:
+    raise ValueError('--random_backbone goes without --restore_from: leave one of them out')
+  if not config.restore_from and not config.random_backbone:
+    require_weights(model_config)
+    raise ValueError(f'--restore_from is missing: the file with the weights of {config.backbone} '
+                     '(--random_backbone goes without, for tests)')
   if config.random_backbone:
     model, weights = build_model(model_config, precision=precision), 'random'
   else:
