@@ -58,7 +58,7 @@ def test_a_trunk_as_initialised_is_only_for_trying_out():
 
 @pytest.mark.parametrize('config, message', [
     (TrunkConfig(), '--backbone is missing: one of .*mobilenet_v2'),
-    (TrunkConfig('mobilenet_v2'), '--restore_from is missing: the file with the weights of mobilenet_v2'),
+    (TrunkConfig('mobilenet_v2'), '--restore_from is missing: the file with the weights'),
     (TrunkConfig('dino_vits8'), '--restore_from is missing: .*https://.*dino_deitsmall8'),
     (TrunkConfig('mobilenet_v2', 'file', True), 'leave one of them out'),
     (TrunkConfig('vgg', random_backbone=True), '--model features_vgg: unknown')])
