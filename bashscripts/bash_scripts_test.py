@@ -12,9 +12,12 @@ import pytest
 
 from seg_models import experiment, inference
 from seg_models.datasets import dataset_for
+from seg_models.frozen import run
+from seg_models.frozen.inference import ClusterConfig
+from seg_models.frozen.methods import FROZEN_METHODS
 from seg_models.methods import METHODS
 from seg_models.models import ModelConfig
-from utils.configuration import from_arguments
+from utils.configuration import add_arguments, from_arguments
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 SCRIPTS = sorted((ROOT / 'bashscripts').rglob('*.sh'))
@@ -47,7 +50,7 @@ def test_the_demo_names_wrong_arguments(arguments, message):
 def test_camvid_scripts_say_what_to_set():
   result = bash('camvid/train_segsort.sh', DATA_DIR='')
   assert result.returncode != 0 and 'set DATA_DIR' in result.stderr
-  for script in ('table.sh', 'boundary.sh'):
+  for script in ('table.sh', 'table_clusters.sh', 'boundary.sh'):
     result = bash(f'camvid/{script}', NUM_STEPS='3', RESULTS='')
     assert result.returncode == 2 and 'NUM_STEPS is set' in result.stderr
 
@@ -127,6 +130,50 @@ def test_the_memory_on_cityscapes_has_settings_of_its_own(tmp_path):
 def test_contrast_scripts_say_what_to_set(folder):
   result = bash(f'{folder}/train_contrast.sh', DATA_DIR='')
   assert result.returncode != 0 and 'set DATA_DIR' in result.stderr
+
+
+@pytest.mark.parametrize('script, preset', [
+    ('coco_stuff/train_stego.sh', 'coco_stuff27_vits'),
+    ('cityscapes/train_stego.sh', 'cityscapes27'), ('potsdam/train_stego.sh', 'potsdam3'),
+    ('coco_stuff/train_smooseg.sh', 'coco_stuff27'), ('potsdam/train_smooseg.sh', 'potsdam3'),
+    ('cityscapes/train_smooseg.sh', 'cityscapes27')])
+def test_scripts_on_frozen_features_give_commands_that_mean_something(tmp_path, script, preset):
+  train, infer = commands(tmp_path, script, DATA_DIR='/data', SEED='3', LABELS='0')
+  method = FROZEN_METHODS[re.search(r'train_(\w+)\.py', train[0])[1]]
+  assert train[train.index('--preset') + 1] == preset in method.PRESETS
+  parser = argparse.ArgumentParser(allow_abbrev=False)
+  run.add_training_arguments(parser, method.name)
+  options = vars(parser.parse_args(train[1:]))
+  # The script's own default, by which it finds the weights, is the preset's.
+  assert options['backbone'] == method.PRESETS[preset]['backbone']
+  assert options['restore_from'].endswith('pretrain.pth')
+  assert options['seed'] == 3 and options['labels'] is False
+  parser = argparse.ArgumentParser(allow_abbrev=False)
+  add_arguments(parser, ClusterConfig)
+  config = from_arguments(ClusterConfig, parser.parse_args(infer[1:]))
+  assert config.restore_from == options['snapshot_dir'] and config.middle == 'centre'
+  other, _ = commands(tmp_path, script, DATA_DIR='/data', BACKBONE='mobilenet_v2')
+  assert 'snapshots/imagenet/mobilenet_v2.weights.h5' in other and '--seed' not in other
+  result = bash(script, DATA_DIR='')
+  assert result.returncode != 0 and 'set DATA_DIR' in result.stderr
+
+
+@pytest.mark.parametrize('method', ['dino_kmeans', 'stego', 'smooseg'])
+def test_camvid_without_labels_gives_commands_that_mean_something(tmp_path, method):
+  *_, train, infer = commands(
+      tmp_path, 'camvid/train_frozen.sh', DATA_DIR='/data', BACKBONE='/weights.h5', METHOD=method,
+      OUTPUT='/out', FLAGS='--crops five')
+  assert train[:2] == ['pyscripts/train/train_frozen.py', method]
+  parser = argparse.ArgumentParser(allow_abbrev=False)
+  run.add_training_arguments(parser, method)
+  options = vars(parser.parse_args(train[2:]))
+  assert options['backbone'] == 'mobilenet_v2' and options['crops'] == 'five'
+  assert options['dataset'] == 'camvid'
+  parser = argparse.ArgumentParser(allow_abbrev=False)
+  add_arguments(parser, ClusterConfig)
+  config = from_arguments(ClusterConfig, parser.parse_args(infer[1:]))
+  assert config.restore_from == f'{options["snapshot_dir"]}/model.ckpt-{options["num_steps"] - 1}'
+  assert config.middle == 'none' and not config.choose_on_labels
 
 
 @pytest.mark.slow

@@ -174,6 +174,10 @@ DATASETS = {dataset.name: dataset for dataset in (
             splits={'train': 4998, 'val': 5105}),
     Dataset('pascal_context60', ('background', *_PASCAL_CONTEXT), colors.voc_palette(60),
             splits={'train': 4998, 'val': 5105}),
+    # Of the six classes of the tiles' masks, as the unsupervised methods count them.
+    Dataset('potsdam3', ('roads and cars', 'buildings and clutter', 'vegetation and trees'),
+            np.array([(255, 255, 255), (0, 0, 255), (0, 255, 255)]),
+            label_map={0: 0, 4: 0, 1: 1, 5: 1, 2: 2, 3: 2, 255: None}),
     Dataset('scenes', scenes.CLASSES, colors.voc_palette(len(scenes.CLASSES))),
 )}
 

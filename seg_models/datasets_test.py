@@ -111,3 +111,11 @@ def test_real_masks_hold_only_classes(name, pattern):
 def test_classes_of_camvid_are_in_the_files_order():
   names = tuple(shared('data', 'camvid', 'classes.txt').read_text().split())
   assert datasets.DATASETS['camvid'].classes == names
+
+
+def test_the_six_classes_of_potsdam_become_three():
+  mask = np.array([[0, 1, 2, 3], [4, 5, 255, 0]], np.int32)
+  labels = datasets.DATASETS['potsdam3'].from_file(mask, 'a.png')
+  np.testing.assert_array_equal(labels, [[0, 1, 2, 2], [0, 1, 255, 0]])
+  with pytest.raises(ValueError, match='6.*mean nothing in potsdam3'):
+    datasets.DATASETS['potsdam3'].from_file(mask + 2, 'a.png')

@@ -74,11 +74,17 @@ def _settings(configs, method_name, replicas, entries):
   return settings
 
 
-def _claim_folder(run, settings, defaults):
+def claim_folder(run, settings, defaults, free_fields=_FREE_FIELDS):
   """Decides between a new run and one to be resumed, before anything long; claims the folder.
 
   Called under the folder's lock: what another process has written is not to be replaced. A run may
   go on with another number of replicas, which compute the same.
+
+  Args:
+    run: `RunConfig`, or what else has its `snapshot_dir` and `resume`.
+    settings: dict of JSON values that says which run this is.
+    defaults: see `utils.run_folder.claim`.
+    free_fields: of the settings, what a resumed run may change.
 
   Returns:
     The prefix of the newest checkpoint, None for a new run.
@@ -94,7 +100,7 @@ def _claim_folder(run, settings, defaults):
     # A run that died before its first checkpoint left nothing that is worth guarding.
     (pathlib.Path(run.snapshot_dir) / 'config.json').unlink(missing_ok=True)
   run_folder.claim(
-      run.snapshot_dir, settings, ignore=(*_FREE_FIELDS, 'replicas'), defaults=defaults)
+      run.snapshot_dir, settings, ignore=(*free_fields, 'replicas'), defaults=defaults)
   return newest
 
 
@@ -145,7 +151,7 @@ def _train(method_class, dataset, entries, cluster, replicas, data, network, aug
     defaults = {}
     for config in configs:
       defaults.update(dataclasses.asdict(type(config)()))
-    newest = _claim_folder(run, settings, defaults)
+    newest = claim_folder(run, settings, defaults)
     model_config = model_config_of(
         network, method_class.output_dim(dataset.num_classes, network.embedding_dim), newest,
         method_class.network(method_config)[0])

@@ -190,6 +190,9 @@ def _output_of(path, metadata, method, embedding):
     ValueError: the checkpoint is of another method, or has no such output.
   """
   trained_by = metadata.get('method', method)
+  if 'trunk' in metadata:
+    raise ValueError(f'{path} is a checkpoint of {trained_by}, a head on frozen features: use '
+                     'inference_clusters.py with it')
   if method in CLASSIFIERS:
     if trained_by not in CLASSIFIERS:
       raise ValueError(f'{path} is a checkpoint of {trained_by}: use extract_prototypes.py and '

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from network.common.pretrained_vit import SOURCES, TIMM
 from seg_models.image_reader import read_list, training_batches
 from seg_models.models import ModelConfig, build_model, is_head, variable_names
 from seg_models.models.restoring import config_for, restore_model
@@ -34,10 +35,11 @@ class NetworkConfig:
   embedding_dim: int | None = option(
       None, "channels of the embedding; default: the checkpoint's, else 32")
   output_stride: int | None = option(
-      None, "of the backbone; default: the checkpoint's, else 8, HRNet's 4", choices=(4, 8, 16))
+      None, "of the backbone; default: the checkpoint's, else 8, HRNet's 4, a ViT's its patch",
+      choices=(4, 8, 14, 16))
   width: float | None = option(None, "factor of the backbone's channels; default likewise, else 1")
   blocks: tuple[int, ...] | None = option(
-      None, "units of the ResNet's four blocks; default: the backbone's")
+      None, "units of a ResNet's four blocks, or blocks of a ViT; default: the backbone's")
   head_dim: int | None = option(None, "channels inside the head; default: the head's")
   batch_norm_decay: float | None = option(None, 'of moving statistics; default: 0.9997, head 0.99')
   use_global_status: bool = option(
@@ -45,6 +47,8 @@ class NetworkConfig:
   is_training: bool = option(True, 'accepted for the original; training always trains')
   restore_from: str = option('', 'checkpoint or weight file to start from')
   not_restore_classifier: bool = option(False, 'leave the head as initialised')
+  random_backbone: bool = option(
+      False, 'for tests: take a backbone without its weights that is otherwise refused')
 
 
 def model_config_of(network, output_dim, newest=None, fields=None):
@@ -59,6 +63,10 @@ def model_config_of(network, output_dim, newest=None, fields=None):
     newest: prefix of the checkpoint that a resumed run goes on from, None for a new run.
     fields: dict, what else the method asks of the network; a projection head of the file's that is
       not among it is left out.
+
+  Raises:
+    ValueError: flags contradict the file, or the backbone is one that needs its weights and there
+      is no file (see `require_weights`).
   """
   fields = fields or {}
   if newest is not None:
@@ -69,6 +77,8 @@ def model_config_of(network, output_dim, newest=None, fields=None):
       **fields}
   given = {name: value for name, value in flags.items() if value is not None}
   config = ModelConfig(**given)
+  if not network.restore_from and not network.random_backbone:
+    require_weights(config)
   if network.restore_from:
     config = config_for(
         network.restore_from, config, tuple(given),
@@ -79,6 +89,22 @@ def model_config_of(network, output_dim, newest=None, fields=None):
   if decay is None:
     return config
   return dataclasses.replace(config, batch_norm_decay=decay, head_batch_norm_decay=decay)
+
+
+def require_weights(model_config):
+  """Refuses to go on without a file for a backbone that is of no use without its weights.
+
+  Raises:
+    ValueError: the backbone is a transformer of DINO; names its public file and what reads it.
+  """
+  backbone = model_config.parts()[1]
+  if backbone in SOURCES:
+    source = SOURCES[backbone]
+    raise ValueError(
+        f'--restore_from is missing: {backbone} is nothing without its weights. They are {source}, '
+        f'of which python pyscripts/data/convert_weights.py {source.rpartition("/")[2]} '
+        f'{backbone}.safetensors makes a file that is read; model.safetensors of '
+        f'huggingface.co/timm/{TIMM[backbone]} is one (--random_backbone goes without, for tests)')
 
 
 def find_entries(data, method_class, method_config):

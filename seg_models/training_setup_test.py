@@ -1,5 +1,6 @@
 import dataclasses
 
+import numpy as np
 import pytest
 
 from seg_models.models import ModelConfig
@@ -22,6 +23,21 @@ def test_without_a_checkpoint_the_flags_and_the_originals_network_count():
   assert model_config_of(network, 5) == ModelConfig(
       name='pspnet_resnet50', output_dim=5, width=0.5, batch_norm_decay=0.9,
       head_batch_norm_decay=0.9)
+
+
+def test_a_transformer_wants_its_weights(tmp_path):
+  network = NetworkConfig(model='features_dino_vitb8', width=0.125)
+  with pytest.raises(ValueError, match=(
+      r'--restore_from is missing: dino_vitb8 .*https://dl.fbaipublicfiles.com/dino/'
+      r'dino_vitbase8_pretrain/dino_vitbase8_pretrain.pth, .*convert_weights.py '
+      r'dino_vitbase8_pretrain.pth dino_vitb8.safetensors .*timm/vit_base_patch8_224.dino')):
+    model_config_of(network, None)
+  random = dataclasses.replace(network, random_backbone=True)
+  expected = ModelConfig(name='features_dino_vitb8', width=0.125)
+  assert model_config_of(random, None) == expected
+  np.savez(tmp_path / 'dino.npz', norm=np.zeros(2))
+  restored = dataclasses.replace(network, restore_from=str(tmp_path / 'dino.npz'))
+  assert model_config_of(restored, None) == expected
 
 
 def test_a_checkpoint_describes_its_network(checkpoint):

@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from utils.files import replacing
-from utils.named_arrays import ORIGINS, open_arrays
+from utils.named_arrays import open_arrays
 
 METADATA = 'segsort/metadata'
 STATE = 'checkpoint'
@@ -81,7 +81,9 @@ def open_archive(path):
     shapes, read = open_arrays(path)
     return Archive(path, sorted(shapes.items()), read, 'arrays')
   if path.endswith(('.pth', '.pt')):
-    raise ValueError(f"{path}: PyTorch's own files are not read here. {ORIGINS}")
+    raise ValueError(
+        f"{path}: PyTorch's own files are not read here, convert it first: python "
+        f'pyscripts/data/convert_weights.py {path} {os.path.splitext(path)[0]}.safetensors')
   if not os.path.exists(path) and not os.path.exists(f'{path}.index'):
     raise FileNotFoundError(f'{path}: no such checkpoint (neither this file nor {path}.index)')
   try:

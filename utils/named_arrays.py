@@ -11,14 +11,16 @@ import zlib
 
 import numpy as np
 
+from utils.files import replacing
+
 # Where such files come from; for messages.
 ORIGINS = (
     "HRNet's ImageNet weights are model.safetensors of huggingface.co/timm/hrnet_w18.ms_aug_in1k, "
-    'hrnet_w32.ms_in1k and hrnet_w48.ms_in1k. A .pth file, as those that '
+    "hrnet_w32.ms_in1k and hrnet_w48.ms_in1k; DINO's are .pth files, "
+    'https://dl.fbaipublicfiles.com/dino/dino_deitsmall8_300ep_pretrain/'
+    'dino_deitsmall8_300ep_pretrain.pth for dino_vits8. A .pth file, as also those that '
     'github.com/HRNet/HRNet-Image-Classification and HRNet-Semantic-Segmentation link, becomes one '
-    'where PyTorch is installed: python -c "import sys, numpy, torch; state = torch.load('
-    "sys.argv[1], 'cpu', weights_only=True); numpy.savez(sys.argv[2], **{name: value.numpy() "
-    'for name, value in state.get(\'state_dict\', state).items()})" FILE.pth FILE.npz')
+    'by: python pyscripts/data/convert_weights.py FILE.pth FILE.safetensors')
 _DTYPES = {
     'F64': '<f8', 'F32': '<f4', 'F16': '<f2', 'BF16': '<u2', 'I64': '<i8', 'I32': '<i4',
     'I16': '<i2', 'I8': 'i1', 'U8': 'u1', 'BOOL': '?'}
@@ -99,6 +101,34 @@ def _open_safetensors(path):
     # A bfloat16 is the upper half of a float32.
     return (value.astype('<u4') << 16).view('<f4') if dtype == 'BF16' else value
   return {name: shape for name, (_, shape, _, _) in arrays.items()}, read
+
+
+def write_safetensors(path, arrays):
+  """Writes a .safetensors file, which appears whole or not at all.
+
+  Args:
+    path: of the file.
+    arrays: dict name -> array of a dtype that the format has.
+
+  Raises:
+    ValueError: it has not.
+    OSError: the file cannot be written.
+  """
+  kinds = {np.dtype(dtype): kind for kind, dtype in _DTYPES.items() if kind != 'BF16'}
+  header, end = {}, 0
+  for name, value in arrays.items():
+    kind = kinds.get(value.dtype.newbyteorder('<'))
+    if kind is None:
+      raise ValueError(f'{path}: {name} is of the type {value.dtype}, which no .safetensors holds')
+    header[name] = {
+        'dtype': kind, 'shape': value.shape, 'data_offsets': [end, end + value.nbytes]}
+    end += value.nbytes
+  text = json.dumps(header).encode()
+  text += b' ' * (-len(text) % 8)  # the values of the format are aligned
+  with replacing(path) as file:
+    file.write(len(text).to_bytes(8, 'little') + text)
+    for value in arrays.values():
+      file.write(value.astype(value.dtype.newbyteorder('<'), copy=False).tobytes())
 
 
 def _array_entry(name, entry):

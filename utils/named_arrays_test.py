@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from utils import checkpoints
-from utils.named_arrays import open_arrays
+from utils.named_arrays import open_arrays, write_safetensors
 
 ARRAYS = {
     'a.weight': np.arange(24, dtype=np.float32).reshape(2, 3, 4), 'a.bias': np.array([1.5, -2.0]),
@@ -15,7 +15,7 @@ ARRAYS = {
 NAMES = {'float32': 'F32', 'float64': 'F64', 'float16': 'F16', 'int64': 'I64'}
 
 
-def write_safetensors(path, arrays, **changes):
+def described_safetensors(path, arrays, **changes):
   header, data = {'__metadata__': {'format': 'pt'}}, b''
   for name, value in arrays.items():
     header[name] = {'dtype': NAMES[value.dtype.name], 'shape': value.shape,
@@ -31,8 +31,13 @@ def write_npz(path, arrays):
   return path
 
 
+def write_ours(path, arrays):
+  write_safetensors(path, arrays)
+  return path
+
+
 @pytest.mark.parametrize('write, name', [
-    (write_npz, 'w.npz'), (write_safetensors, 'w.safetensors')])
+    (write_npz, 'w.npz'), (described_safetensors, 'w.safetensors'), (write_ours, 'w.safetensors')])
 def test_what_was_written_is_read(tmp_path, write, name):
   shapes, read = open_arrays(write(tmp_path / name, ARRAYS))
   assert shapes == {name: value.shape for name, value in ARRAYS.items()}
@@ -44,7 +49,7 @@ def test_what_was_written_is_read(tmp_path, write, name):
 def test_bfloat16_becomes_float32(tmp_path):
   value = np.array([1.0, -2.5, 3e38], np.float32)
   upper = (value.view(np.uint32) >> 16).astype(np.uint16).view(np.float16)
-  path = write_safetensors(tmp_path / 'a.safetensors', {'x': upper}, x={'dtype': 'BF16'})
+  path = described_safetensors(tmp_path / 'a.safetensors', {'x': upper}, x={'dtype': 'BF16'})
   np.testing.assert_allclose(open_arrays(path)[1]('x'), value, rtol=2 ** -7)
 
 
@@ -62,9 +67,32 @@ def test_a_missing_file_says_where_one_comes_from(tmp_path, name):
     checkpoints.open_archive(tmp_path / name)
 
 
+def test_a_missing_transformer_says_where_one_comes_from(tmp_path):
+  with pytest.raises(FileNotFoundError, match=(
+      r'a.safetensors: .*https://dl.fbaipublicfiles.com/dino/dino_deitsmall8_300ep_pretrain/.*'
+      r'pyscripts/data/convert_weights.py FILE.pth')):
+    checkpoints.open_archive(tmp_path / 'a.safetensors')
+
+
 def test_pytorchs_own_file_says_how_to_convert_it(tmp_path):
-  with pytest.raises(ValueError, match="w.pth: PyTorch's own files are not read.*savez"):
-    checkpoints.open_archive(tmp_path / 'w.pth')
+  with pytest.raises(ValueError, match=(
+      r"dino.w.pth: PyTorch's own .* convert it first: python pyscripts/data/convert_weights.py "
+      r'\S+/dino.w.pth \S+/dino.w.safetensors$')):
+    checkpoints.open_archive(tmp_path / 'dino.w.pth')
+
+
+def test_arrays_written_are_little_endian_aligned_and_in_their_order(tmp_path):
+  value = np.arange(6, dtype='>f4').reshape(2, 3)
+  write_safetensors(tmp_path / 'a.safetensors', {'b': value, 'a': value.T})
+  shapes, read = open_arrays(tmp_path / 'a.safetensors')
+  assert list(shapes) == ['b', 'a']
+  np.testing.assert_array_equal(read('a'), value.T)
+  np.testing.assert_array_equal(read('b'), value)
+  data = (tmp_path / 'a.safetensors').read_bytes()
+  assert (8 + int.from_bytes(data[:8], 'little')) % 8 == 0
+  with pytest.raises(ValueError, match='a.safetensors: c is of the type complex128'):
+    write_safetensors(tmp_path / 'a.safetensors', {'c': value.astype(complex)})
+  assert (tmp_path / 'a.safetensors').read_bytes() == data
 
 
 @pytest.mark.parametrize('changes, message', [
@@ -75,7 +103,7 @@ def test_pytorchs_own_file_says_how_to_convert_it(tmp_path):
     ({'a.weight': {'data_offsets': None}}, 'damaged'),
     ({'empty': {'data_offsets': [9999, 9999]}}, 'cut short')])
 def test_a_wrong_header_is_told(tmp_path, changes, message):
-  path = write_safetensors(tmp_path / 'a.safetensors', ARRAYS, **changes)
+  path = described_safetensors(tmp_path / 'a.safetensors', ARRAYS, **changes)
   with pytest.raises(ValueError, match=f'a.safetensors.*{message}'):
     open_arrays(path)
 
@@ -91,7 +119,7 @@ def test_what_is_no_safetensors_is_told(tmp_path, content):
 
 
 def test_a_file_cut_short_is_told(tmp_path):
-  path = write_safetensors(tmp_path / 'a.safetensors', ARRAYS)
+  path = described_safetensors(tmp_path / 'a.safetensors', ARRAYS)
   _, read = open_arrays(path)
   path.write_bytes(path.read_bytes()[:-20])
   with pytest.raises(ValueError, match='cut short'):

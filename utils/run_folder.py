@@ -106,10 +106,13 @@ class RunFolder:
         tf.summary.scalar(name, value, step=step)
 
   def images(self, step, images):
-    """Writes pictures, name -> uint8 [N, H, W, 3], to TensorBoard."""
+    """Writes to TensorBoard pictures, name -> uint8 [N, H, W, 3], and histograms, name -> float."""
     with self._writer.as_default():
       for name, value in images.items():
-        tf.summary.image(name, value, step=step, max_outputs=value.shape[0])
+        if np.asarray(value).dtype == np.uint8:
+          tf.summary.image(name, value, step=step, max_outputs=value.shape[0])
+        else:
+          tf.summary.histogram(name, value, step=step)
 
   def flush(self):
     self._writer.flush()

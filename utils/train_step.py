@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from utils.optimizer import MomentumSGD, polynomial_decay
+from utils.optimizer import make_optimizer, polynomial_decay
 
 
 class StepOutput(NamedTuple):
@@ -98,9 +98,7 @@ class TrainStep:
         name: variable for name, variable in self.variables.items() if variable.trainable}
     jit_compile = uses_xla(config.jit_compile, strategy.num_replicas_in_sync)
     with strategy.scope():
-      self.optimizer = MomentumSGD(
-          self.trainable, momentum=config.momentum, weight_decay=config.weight_decay,
-          rate_multipliers=rate_multipliers)
+      self.optimizer = make_optimizer(config, self.trainable, rate_multipliers)
       self.state = {
           name: tf.Variable(value, trainable=False)
           for name, value in method.initial_state().items()}

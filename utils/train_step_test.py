@@ -100,6 +100,32 @@ def test_float16_overflow_changes_nothing_and_halves_the_scale(jit_compile):
   np.testing.assert_allclose(method.weights.numpy(), oracle([data]), rtol=1e-4)
 
 
+@pytest.mark.parametrize('options', [
+    {}, {'jit_compile': True}, {'replicas': 2}, {'iter_size': 2},
+    {'precision': 'mixed_float16'}])
+def test_adam_is_the_same_however_the_step_is_done(options):
+  """At a constant rate; a step that overflows in float16 changes none of its state."""
+  data = batches(4, 4)
+  method, step = make(optimizer='adam', power=0.0, weight_decay=0.0, learning_rate=0.1, **options)
+  size = options.get('iter_size', 1)
+  if 'precision' in options:
+    step([{**data[0], 'y': data[0]['y'] * np.inf}], 0)
+    assert int(step.optimizer.updates) == 0
+  weights, mean, square = np.array([1.0, -2.0, 0.5]), 0.0, 0.0
+  for index in range(len(data) // size):
+    group = data[index * size:(index + 1) * size]
+    metrics = step(group, index)
+    assert float(metrics['learning_rate']) == np.float32(0.1)
+    gradient = 0.0
+    for batch in group:
+      x, y = batch['x'].numpy().astype(np.float64), batch['y'].numpy()
+      gradient = gradient + 2 * (x @ weights - y) @ x / len(y) / size
+    mean, square = 0.9 * mean + 0.1 * gradient, 0.999 * square + 0.001 * gradient ** 2
+    scale = np.sqrt(square / (1 - 0.999 ** (index + 1))) + 1e-8
+    weights = weights - 0.1 * mean / (1 - 0.9 ** (index + 1)) / scale
+  np.testing.assert_allclose(method.weights.numpy(), weights, rtol=1e-5)
+
+
 def test_loss_scale_grows_after_patience():
   scale = LossScale(True, initial=4.0, patience=2)
   for _ in range(2):

@@ -24,20 +24,21 @@ class TrainingConfig:
   batch_size: int = option(1, 'images a batch, over all replicas')
   num_steps: int = option(20000, 'updates; the learning rate ends at 0 there')
   iter_size: int = option(1, 'batches whose gradients are averaged for one update')
+  optimizer: str = option('momentum', 'what moves the weights', choices=('momentum', 'adam'))
   learning_rate: float = option(1e-3, 'base learning rate; the head learns 10 times faster')
-  power: float = option(0.9, 'exponent of the polynomial decay of the learning rate')
-  momentum: float = option(0.9, 'momentum of SGD')
+  power: float = option(0.9, 'exponent of the polynomial decay of the learning rate; 0 for none')
+  momentum: float = option(0.9, 'of --optimizer momentum')
   weight_decay: float = option(5e-4, 'weight of the L2 penalty on kernels')
   seed: int = option(1234, 'of weights, order, augmentation and memory', flags=('random_seed',))
   precision: str = option(
       'float32', 'of convolutions; embeddings and losses are always float32',
       choices=('float32', 'mixed_bfloat16', 'mixed_float16'))
   jit_compile: bool | None = option(
-      None, 'compile the step with XLA; default: on one GPU, where it is faster, not on CPUs, '
-      'where it is slower, nor for several replicas, where it cannot be')
+      None, 'compile the step with XLA; default: on one GPU, not on CPUs, where it is slower, nor '
+      'for several replicas, where it cannot be')
   save_pred_every: int = option(10000, 'steps between checkpoints; the last step is always saved')
   update_tb_every: int = option(20, 'steps between points in metrics.jsonl and TensorBoard')
-  pictures_every: int = option(500, 'steps between pictures in TensorBoard; 0 for none')
+  pictures_every: int = option(500, 'steps between pictures or histograms in TensorBoard; 0: none')
   keep_checkpoints: int = option(10, 'the newest checkpoints that are kept')
 
   def __post_init__(self):
@@ -68,7 +69,7 @@ class Trainer:
     directory: folder of checkpoints.
     metadata: JSON-able dict stored in every checkpoint (the model's configuration among it).
     describe: function of a batch that names its images, for error messages.
-    pictures: function of a batch that returns name -> uint8 [N, H, W, 3], or None.
+    pictures: function of a batch that returns what `RunFolder.images` takes, or None.
     workers: `utils.workers.Workers`, or None for a process by itself.
   """
 
@@ -182,10 +183,9 @@ class Trainer:
         window['waited'] += waited
         window['steps'] += 1
         progress.update()
-        rates = {
-            'images_per_second':
-                window['steps'] * config.batch_size * config.iter_size / window['seconds'],
-            'data_wait_share': window['waited'] / window['seconds']}
+        done = window['steps'] * config.batch_size * config.iter_size
+        rates = {'images_per_second': done / window['seconds'],
+                 'data_wait_share': window['waited'] / window['seconds']}
         if metrics:
           progress.set_postfix_str(
               f'loss {metrics["loss"]:.4f}, lr {metrics["learning_rate"]:.2g}, '

@@ -63,17 +63,18 @@ def test_checkpoints_have_the_originals_numbers(tmp_path):
   assert {'net/weights', 'net/weights/Momentum', 'state/count'} == set(archive.names())
 
 
-@pytest.mark.parametrize('iter_size', [1, 2])
-def test_stopped_and_resumed_equals_left_alone(tmp_path, iter_size):
-  method, trainer = make(tmp_path / 'whole', iter_size=iter_size)
+@pytest.mark.parametrize('optimizer, iter_size', [('momentum', 1), ('momentum', 2), ('adam', 2)])
+def test_stopped_and_resumed_equals_left_alone(tmp_path, optimizer, iter_size):
+  options = {'optimizer': optimizer, 'iter_size': iter_size}
+  method, trainer = make(tmp_path / 'whole', **options)
   trainer.run(batches, RunFolder(tmp_path / 'whole'))
 
   directory = tmp_path / 'parts'
-  _, first = make(directory, iter_size=iter_size)
+  _, first = make(directory, **options)
   assert first.resume() == 0
   saved, stopped = first.run(lambda index: batches(index, stop=4), RunFolder(directory))
   assert stopped == 'SIGTERM'
-  resumed, second = make(directory, iter_size=iter_size)
+  resumed, second = make(directory, **options)
   step = second.resume()
   assert 0 < step < 7
   assert int(second.train_step.state['count'].numpy()) == step * iter_size

@@ -2,6 +2,9 @@
 
   python pyscripts/benchmark/check_reference.py segsort FILE.npz
   python pyscripts/benchmark/check_reference.py contrast FILE.npz
+  python pyscripts/benchmark/check_reference.py dino_vit FILE.npz
+  python pyscripts/benchmark/check_reference.py stego FILE.npz
+  python pyscripts/benchmark/check_reference.py smooseg FILE.npz
   python pyscripts/benchmark/check_reference.py network FILE.npz --model pspnet_resnet101
 
 Prints each quantity with its largest error; the last line is `N compared, F out of tolerance,
@@ -19,7 +22,15 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 
 from seg_models.reference import compare_segsort  # noqa: E402
 from seg_models.reference_contrast import compare_contrast  # noqa: E402
+from seg_models.reference_smooseg import compare_smooseg  # noqa: E402
+from seg_models.reference_stego import compare_stego  # noqa: E402
+from seg_models.reference_vit import compare_vit  # noqa: E402
 from utils import command_line  # noqa: E402
+
+# Format of a file -> (comparisons, what is not compared) from its arrays.
+FORMATS = {
+    'segsort': compare_segsort, 'contrast': compare_contrast, 'dino_vit': compare_vit,
+    'stego': compare_stego, 'smooseg': compare_smooseg}
 
 
 def parse(arguments=None):
@@ -27,7 +38,7 @@ def parse(arguments=None):
       description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
       allow_abbrev=False)
   parser.add_argument(
-      'what', choices=('segsort', 'contrast', 'network'), help='the format of the file')
+      'what', choices=(*FORMATS, 'network'), help='the format of the file')
   parser.add_argument('file', help='such as segsort.npz, contrast.npz or pspnet_resnet101_240.npz')
   parser.add_argument('--model', help='network only: the model that the file is of')
   arguments = parser.parse_args(arguments)
@@ -63,10 +74,8 @@ def report(comparisons, not_compared):
 def main(arguments=None):
   arguments = parse(arguments)
   arrays = load(arguments.file)
-  if arguments.what == 'segsort':
-    return report(*compare_segsort(arrays))
-  if arguments.what == 'contrast':
-    return report(*compare_contrast(arrays))
+  if arguments.what in FORMATS:
+    return report(*FORMATS[arguments.what](arrays))
   from seg_models.reference_network import INPUTS, compare_network  # builds all of the networks
 
   comparisons = compare_network(arrays, arguments.model)

@@ -27,6 +27,23 @@ def test_the_reference_file_of_the_contrast_passes(capsys):
       '59 compared, 0 out of tolerance, 2 not compared: q_match__pix_q1, q_match__pix_ptr1')
 
 
+def test_the_reference_file_of_stego_passes(capsys):
+  assert check_reference.main(['stego', str(shared('reference', 'stego.npz'))]) == 0
+  assert last_line(capsys).startswith(
+      '113 compared, 0 out of tolerance, 6 not compared: corr/default/grad_code_f64[0,:,0,0], ')
+
+
+def test_the_reference_file_of_the_transformer_passes(capsys):
+  assert check_reference.main(['dino_vit', str(shared('reference', 'dino_vit.npz'))]) == 0
+  assert last_line(capsys).startswith('17 compared, 0 out of tolerance, 7 not compared: ')
+
+
+def test_the_reference_file_of_smooseg_passes(capsys):
+  assert check_reference.main(['smooseg', str(shared('reference', 'smooseg.npz'))]) == 0
+  assert last_line(capsys) == (
+      '99 compared, 0 out of tolerance, 1 not compared: small/f64/centring_identity_maxerr')
+
+
 def test_a_wrong_number_fails_and_unknown_names_are_listed(tmp_path, capsys):
   arrays = dict(np.load(shared('reference', 'segsort.npz')))
   arrays['supervised_grad'].flat[arrays['supervised_grad'].argmax()] *= 1.001

@@ -4,6 +4,8 @@ The mIoU of a folder of METHOD-seedN-SCALES.json, SCALES single, multi or pseudo
 method and its scales, a column a seed, the last one their mean. METHOD-SCALES.json is of what has
 no seed, and has a mean only:
   python pyscripts/benchmark/make_table.py snapshots/results/camvid
+Methods without labels, of a folder of METHOD-seedN-clusters.json and METHOD-seedN-linear.json:
+  python pyscripts/benchmark/make_table.py --clusters snapshots/results/camvid/clusters
 Scores near boundaries, of files made with --boundary; files of the same name are averaged:
   python pyscripts/benchmark/make_table.py --boundary SegSort=a.json SegSort=b.json softmax=c.json
 """
@@ -17,6 +19,7 @@ import sys
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 
 from utils import boundary_report  # noqa: E402
+from utils.cluster_table import cluster_table  # noqa: E402
 from utils.command_line import run  # noqa: E402
 
 SCALES = ('single', 'multi', 'pseudo_classes')
@@ -68,10 +71,15 @@ def main(arguments=None):
   parser.add_argument('directory', nargs='?', help='folder of METHOD-seedN-SCALES.json')
   parser.add_argument('--boundary', nargs='+', type=named, metavar='NAME=FILE',
                       help='instead of a folder: the rows of a table of scores near boundaries')
+  parser.add_argument('--clusters', metavar='FOLDER',
+                      help='instead: the folder of a table of methods without labels')
   args = parser.parse_args(arguments)
-  if bool(args.directory) == bool(args.boundary):
-    parser.error('give either a folder or --boundary NAME=FILE ...')
-  lines = boundary_report.comparison(args.boundary) if args.boundary else table(args.directory)
+  if sum(map(bool, (args.directory, args.boundary, args.clusters))) != 1:
+    parser.error('give either a folder or --boundary NAME=FILE ... or --clusters FOLDER')
+  if args.clusters:
+    lines = cluster_table(args.clusters)
+  else:
+    lines = boundary_report.comparison(args.boundary) if args.boundary else table(args.directory)
   print('\n'.join(lines))
   return 0
 

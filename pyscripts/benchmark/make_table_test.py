@@ -41,7 +41,15 @@ def test_boundary_table_of_named_files(tmp_path, capsys):
       '| both | 50.00 | 50.00 | 100.00 | 50.00 | 100.00 |']
 
 
-@pytest.mark.parametrize('arguments', [[], ['folder', '--boundary', 'a.json']])
+def test_table_of_methods_without_labels(tmp_path, capsys):
+  (tmp_path / 'stego-seed1-clusters.json').write_text(
+      json.dumps({'mean_iou': 0.5, 'pixel_accuracy': 0.75}))
+  assert make_table.main(['--clusters', str(tmp_path)]) == 0
+  assert capsys.readouterr().out.splitlines()[2] == '| stego | 1 | 50.00 | 75.00 |  |  |'
+
+
+@pytest.mark.parametrize('arguments', [
+    [], ['folder', '--boundary', 'a.json'], ['folder', '--clusters', 'other']])
 def test_a_folder_or_files(arguments, capsys):
   with pytest.raises(SystemExit):
     make_table.main(arguments)

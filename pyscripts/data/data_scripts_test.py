@@ -1,6 +1,12 @@
 import pytest
 
-from pyscripts.data import make_scenes, prepare_voc12, resize_dataset
+from pyscripts.data import (
+  make_scenes,
+  prepare_lists,
+  prepare_potsdam,
+  prepare_voc12,
+  resize_dataset,
+)
 from seg_models.datasets import dataset_for
 from seg_models.image_reader import iterate_examples, read_list
 
@@ -25,3 +31,14 @@ def test_scenes_are_drawn_once_and_can_be_halved(tmp_path, capsys):
 def test_voc_needs_its_folders(tmp_path):
   with pytest.raises(FileNotFoundError, match='--voc_dir'):
     prepare_voc12.main(['--voc_dir', str(tmp_path), '--output_dir', str(tmp_path / 'out')])
+
+
+def test_potsdam_needs_its_lists(tmp_path):
+  with pytest.raises(FileNotFoundError, match='--source_dir'):
+    prepare_potsdam.main(['--source_dir', str(tmp_path), '--output_dir', str(tmp_path / 'out')])
+
+
+def test_lists_need_their_folders(tmp_path):
+  for what in ('coco_stuff', 'cityscapes'):
+    with pytest.raises(FileNotFoundError, match='--data_dir'):
+      prepare_lists.main([what, '--data_dir', str(tmp_path)])

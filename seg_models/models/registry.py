@@ -8,12 +8,11 @@ from collections.abc import Callable
 import keras
 import numpy as np
 
-from network.common import hrnet as high_resolution
-from network.common import mobilenet_v2 as mobile
-from network.common import resnet_v1 as resnet
 from network.common.layers import LayerOptions
 from network.contrast import projection as projections
+from seg_models.models import backbones
 from seg_models.models.auxiliary import auxiliary
+from seg_models.models.backbones import BACKBONES
 from seg_models.models.deeplab import deeplab, deeplab_v3, deeplab_v3plus
 from seg_models.models.fcn import fcn
 from seg_models.models.features import features as no_head
@@ -52,13 +51,9 @@ HEADS = {
     'ocr': Head(ocr, 512, 128, has_auxiliary=True),
     'features': Head(no_head),
 }
-# Backbone -> its scope in variable names. Those of a name with `_deep` are TF DeepLab's
-# `resnet_v1_*_beta`, whose files have the same scope.
-BACKBONES = {
-    'resnet50': 'resnet_v1_50', 'resnet101': 'resnet_v1_101', 'resnet152': 'resnet_v1_152',
-    'resnet50_deep': 'resnet_v1_50', 'resnet101_deep': 'resnet_v1_101',
-    'mobilenet_v2': 'mobilenet_v2', **{name: name for name in high_resolution.CHANNELS}}
-_MODELS = {f'{head}_{backbone}': (head, backbone) for head in HEADS for backbone in BACKBONES}
+# A head with a stride of its own starts from finer features on the trunk's way.
+_MODELS = {f'{head}_{backbone}': (head, backbone) for head in HEADS for backbone in BACKBONES
+           if HEADS[head].stride is None or backbones.has_low_level(backbone)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,9 +64,10 @@ class ModelConfig:
     name: HEAD_BACKBONE, of `HEADS` and `BACKBONES`.
     output_dim: channels of the result: of the embedding, or number of classes; None becomes 32,
       or the trunk's for the head `features`.
-    output_stride: of the backbone: 8 or 16, None becomes 8; HRNet's is 4.
+    output_stride: of the backbone: 8 or 16, None becomes 8; HRNet's is 4, a transformer's its
+      patch.
     width: factor of the backbone's channels.
-    blocks: four numbers of units (ResNets only); () becomes the backbone's own.
+    blocks: four numbers of units (ResNets) or one (transformers); () becomes the backbone's own.
     head_dim: channels inside the head; None becomes the head's default (None for heads without).
     batch_norm_epsilon: 1e-3 in the original and in MobileNetV2, 1e-5 in TF-Slim's ResNets.
     batch_norm_decay: of the backbone's moving statistics.
@@ -99,7 +95,7 @@ class ModelConfig:
 
   def __post_init__(self):
     head, backbone = self.parts()
-    strides = _strides(backbone)
+    strides = backbones.strides(backbone)
     if self.output_stride is None:
       # The configuration is explicit once made: a stored one does not depend on later defaults.
       object.__setattr__(self, 'output_stride', strides[0])
@@ -110,7 +106,7 @@ class ModelConfig:
       raise ValueError(f"pool_padding {self.pool_padding!r}: 'explicit' or 'same'")
     if self.width <= 0:
       raise ValueError(f'{self.name}: width {self.width} must be positive')
-    of_trunk = _output_channels(backbone, self.width) if head == 'features' else None
+    of_trunk = backbones.output_channels(backbone, self.width) if head == 'features' else None
     if self.output_dim is None:
       object.__setattr__(self, 'output_dim', of_trunk or 32)
     elif of_trunk and self.output_dim != of_trunk:
@@ -118,14 +114,7 @@ class ModelConfig:
                        f'{self.output_dim}: leave --embedding_dim out')
     elif self.output_dim < 1:
       raise ValueError(f'{self.name}: output_dim {self.output_dim} must be positive')
-    if backbone == 'mobilenet_v2' or backbone in high_resolution.CHANNELS:
-      if self.blocks:
-        raise ValueError(f'--blocks {self.blocks}: {self.name} has none to count; leave it out')
-    else:
-      own = resnet.BLOCKS[backbone.removesuffix('_deep')]
-      object.__setattr__(self, 'blocks', tuple(self.blocks) or own)
-      if len(self.blocks) != 4 or min(self.blocks) < 1:
-        raise ValueError(f'--blocks {self.blocks}: four positive numbers of units are needed')
+    object.__setattr__(self, 'blocks', backbones.blocks_of(backbone, self.blocks))
     mobile = backbone == 'mobilenet_v2'
     default = HEADS[head].mobile_dim if mobile else HEADS[head].dim
     if self.head_dim is None:
@@ -158,37 +147,14 @@ def output_stride_of(config, output='logits'):
   return output == 'logits' and HEADS[head].stride or config.output_stride
 
 
-def _strides(backbone):
-  """Output strides that a backbone can be built with, the default first."""
-  return (high_resolution.OUTPUT_STRIDE,) if backbone in high_resolution.CHANNELS else (8, 16)
-
-
-def _output_channels(backbone, width):
-  if backbone in high_resolution.CHANNELS:
-    return high_resolution.output_channels(backbone, width)
-  return (mobile if backbone == 'mobilenet_v2' else resnet).output_channels(width)
-
-
-def _trunk(images, backbone, config, options):
-  scope = BACKBONES[backbone]
-  if backbone in high_resolution.CHANNELS:
-    channels = high_resolution.branch_channels(backbone, config.width)
-    return high_resolution.hrnet(images, scope, channels, options, width=config.width)
-  shape = {'output_stride': config.output_stride, 'width': config.width,
-           'padding': config.pool_padding}
-  if backbone == 'mobilenet_v2':
-    return mobile.mobilenet_v2(images, options, **shape)
-  return resnet.resnet_v1(
-      images, scope, config.blocks, options, deep_stem=backbone.endswith('_deep'), **shape)
-
-
 def build_model(config, *, outputs='logits', synchronized=False, use_global_status=False,
                 precision='float32', seed=0):
   """Builds and initialises a network, with the heads of the outputs that are asked for and no more.
 
   Kernels are drawn from a normal distribution of variance 2 / fan-in (He et al., ICCV 2015) by a
   generator of their own, seeded by the variable's name and `seed`: a variable's value depends
-  neither on the order of building nor on what else the network has. Biases are 0.
+  neither on the order of building nor on what else the network has. Biases are 0. The deviation of
+  a transformer's CLS token and position embedding is 0.02 (Dosovitskiy et al., ICLR 2021).
 
   Args:
     config: `ModelConfig`.
@@ -218,7 +184,7 @@ def build_model(config, *, outputs='logits', synchronized=False, use_global_stat
             'frozen': use_global_status, 'dtype': precision}
   trunk = LayerOptions(decay=config.batch_norm_decay, **common)
   images = keras.Input([None, None, 3], dtype='float32', name='images')
-  features = _trunk(images, backbone, config, trunk)
+  features = backbones.trunk(images, backbone, config, trunk)
   head_options = LayerOptions(decay=config.head_batch_norm_decay, **common)
 
   @functools.cache
@@ -253,8 +219,10 @@ def build_model(config, *, outputs='logits', synchronized=False, use_global_stat
 def _initial_kernel(name, shape, seed):
   # A depthwise kernel is [height, width, channels, 1]: each channel sees itself only.
   fan_in = np.prod(shape[:2] if 'depthwise' in name else shape[:-1])
+  embedding = name.endswith(('/cls_token', '/pos_embed'))
   random = np.random.default_rng([zlib.crc32(name.encode()), seed])
-  return random.normal(size=shape, scale=np.sqrt(2 / fan_in)).astype(np.float32)
+  scale = 0.02 if embedding else np.sqrt(2 / fan_in)
+  return random.normal(size=shape, scale=scale).astype(np.float32)
 
 
 def variable_names(model):

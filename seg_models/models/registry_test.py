@@ -2,12 +2,14 @@
 
 import dataclasses
 import itertools
+import re
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from network.common import hrnet
+from network.common.vision_transformer import SHAPES
 from seg_models.models import (
     BACKBONES,
     HEADS,
@@ -28,6 +30,8 @@ def small(head, backbone='resnet50', **fields):
     fields.update(width=0.35, blocks=())
   if backbone in hrnet.CHANNELS:
     fields.update(blocks=())
+  if backbone in SHAPES:
+    fields.update(blocks=(2,))
   if HEADS[head].dim:
     fields.setdefault('head_dim', 6)
   return ModelConfig(name=f'{head}_{backbone}', **fields)
@@ -44,14 +48,18 @@ def image(*size):
   return np.random.default_rng(0).normal(size=(2, *size, 3)).astype(np.float32) * 50
 
 
-@pytest.mark.parametrize('name', [f'{head}_{backbone}' for head in HEADS for backbone in BACKBONES])
+@pytest.mark.parametrize('name', [
+    f'{head}_{backbone}' for head in HEADS for backbone in BACKBONES
+    if head != 'deeplab_v3plus' or backbone not in SHAPES])
 def test_every_head_goes_with_every_backbone(name):
   config = ModelConfig(name=name)
   assert '_'.join(config.parts()) == name
   backbone = config.parts()[1]
-  assert config.output_stride == (4 if backbone.startswith('hrnet') else 8)
+  stride = int(re.search(r'\d+$', backbone)[0]) if backbone in SHAPES else 8
+  assert config.output_stride == (4 if backbone.startswith('hrnet') else stride)
   assert output_stride_of(config) == (4 if 'v3plus' in name else config.output_stride)
-  assert len(config.blocks) == (4 if backbone.startswith('resnet') else 0)
+  assert len(config.blocks) == (
+      4 if backbone.startswith('resnet') else 1 if backbone in SHAPES else 0)
 
 
 def test_a_configuration_is_explicit_once_made():
@@ -72,8 +80,11 @@ def test_a_configuration_is_explicit_once_made():
     ({'name': 'pspnet_vgg16'}, 'pspnet_vgg16: unknown; there are pspnet_resnet50'),
     ({'output_stride': 32}, '--output_stride 32: that of resnet101 is 8 or 16'),
     ({'name': 'fcn_hrnet_w18', 'output_stride': 8}, '--output_stride 8: that of hrnet_w18 is 4'),
-    ({'name': 'fcn_hrnet_w18', 'blocks': (1, 1, 1, 1)}, 'fcn_hrnet_w18 has none to count'),
+    ({'name': 'fcn_hrnet_w18', 'blocks': (1, 1, 1, 1)}, 'hrnet_w18 has none to count'),
     ({'name': 'hrnet_hrnet_w18', 'head_dim': 8}, 'the head hrnet has no width'),
+    ({'name': 'fcn_dino_vits8', 'output_stride': 16}, '--output_stride 16: .*dino_vits8 is 8'),
+    ({'name': 'fcn_dino_vits8', 'blocks': (3, 4, 6, 3)}, 'one positive number of blocks is needed'),
+    ({'name': 'deeplab_v3plus_dino_vits8'}, 'deeplab_v3plus_dino_vits8: unknown'),
     ({'pool_padding': 'valid'}, 'pool_padding'),
     ({'blocks': (1, 2)}, 'four positive'),
     ({'name': 'fcn_mobilenet_v2', 'blocks': (1, 1, 1, 1)}, '--blocks'),
@@ -91,7 +102,8 @@ def test_what_does_not_fit_is_an_error(fields, message):
 @pytest.mark.parametrize('head, backbone', [
     *itertools.product(HEADS, ['resnet50', 'mobilenet_v2']),
     ('deeplab_v3', 'resnet101_deep'), ('deeplab_v3plus', 'hrnet_w32'), ('hrnet', 'hrnet_w18'),
-    ('ocr', 'hrnet_w48'), ('features', 'hrnet_w18')])
+    ('ocr', 'hrnet_w48'), ('features', 'hrnet_w18'), ('features', 'dinov2_vits14'),
+    ('fcn', 'dino_vits8'), ('deeplab_v3', 'dino_vitb16')])
 @pytest.mark.usefixtures('shallow_hrnet')
 def test_output_shape_and_gradients(head, backbone):
   config = small(head, backbone)
@@ -158,7 +170,8 @@ def test_initial_values_follow_from_name_and_seed_alone():
   np.testing.assert_allclose(kernel.std(), np.sqrt(2 / np.prod(kernel.shape[:-1])), rtol=0.05)
 
 
-@pytest.mark.parametrize('name', [('deeplab_v3plus', 'resnet50'), ('ocr', 'hrnet_w18')])
+@pytest.mark.parametrize('name', [
+    ('deeplab_v3plus', 'resnet50'), ('ocr', 'hrnet_w18'), ('features', 'dino_vits8')])
 @pytest.mark.parametrize(
     'precision, tolerance', [('mixed_bfloat16', 0.15), ('mixed_float16', 0.02)])
 @pytest.mark.usefixtures('shallow_hrnet')

@@ -3,16 +3,18 @@
 import dataclasses
 import re
 
-from network.common import hrnet, pretrained, pretrained_hrnet
+from network.common import hrnet, pretrained, pretrained_hrnet, pretrained_vit
+from network.common import vision_transformer as vit
 from seg_models.models.registry import BACKBONES, ModelConfig, is_head, variable_names
 from utils import checkpoints
 from utils.configuration import from_dict
 
 # What a training checkpoint holds beside the network, in ours and in the original's.
 _OF_TRAINING = re.compile(
-    r'.*/Momentum$|^state/|^loss_scale/|^memory_(labels_)?\d+$|^global_step$|^mean_rgb$')
-# Arrays of a ResNet's trunk.
-_OF_TRUNK = re.compile(r'.*/bottleneck_v1/')
+    r'.*/(Momentum|Adam|Adam_1)$|^adam/|^state/|^loss_scale/|^memory_(labels_)?\d+$|'
+    r'^global_step$|^mean_rgb$')
+# Arrays of a ResNet's trunk and of a transformer's, that of DINOv2 with registers for one.
+_OF_TRUNK = re.compile(r'.*/bottleneck_v1/|blocks\.\d+\.|reg(ister)?_tokens?$')
 # Flags of fields that are named otherwise on the command line.
 _FLAGS = {'name': 'model', 'output_dim': 'embedding_dim or --num_classes'}
 # Fields that belong to the head, which a network need not take from the file.
@@ -53,6 +55,9 @@ def config_for(path, config, explicit=(), *, restore_head=True):
 
 
 def _stored_config(archive, config, explicit, restore_head):
+  if 'trunk' in archive.metadata:
+    raise ValueError(f'{archive.path} is a head on frozen features, without its trunk, whose '
+                     f'weights are {archive.metadata["trunk"]["path"]}')
   if 'model' not in archive.metadata:
     raise ValueError(f'{archive.path}: {archive.describe()}, but its description of the network '
                      'is missing: it was not written by this project')
@@ -66,6 +71,8 @@ def _stored_config(archive, config, explicit, restore_head):
                          f'of --model {config.name} is {wanted}')
       if new != old:
         head.setdefault('head_dim', None)
+      if new == 'features':
+        head.update(output_dim=None, projection=None, projection_dim=None)  # the trunk's own
     stored = dataclasses.replace(stored, **head)
   wrong = [f'--{_FLAGS.get(name, name)} {getattr(config, name)} where the checkpoint has '
            f'{getattr(stored, name)}'
@@ -106,7 +113,8 @@ def restore_model(model, path, *, restore_head=True):
           f'{missing[0]} for one{_other_stem(missing[0], there)}')
     surplus = _surplus(there - {names(name) if names else name for name in variables})
     if surplus:
-      raise ValueError(f'it has {len(surplus)} arrays of a deeper trunk, {surplus[0]} for one')
+      raise ValueError(f'it has {len(surplus)} arrays of a deeper or another trunk, {surplus[0]} '
+                       'for one')
     report = pretrained.assign(variables, arrays, names, () if restore_head else head)
   except ValueError as error:
     raise ValueError(
@@ -122,6 +130,8 @@ def _source(archive, variables):
   scope = next(iter(variables)).split('/')[0]
   if archive.kind == 'arrays' and scope in hrnet.CHANNELS:
     return pretrained_hrnet.PublicHRNet(archive), pretrained_hrnet.public_name
+  if archive.kind == 'arrays' and scope in vit.SHAPES:
+    return pretrained_vit.PublicTransformer(archive), pretrained_vit.public_name
   if archive.kind != 'keras':
     return archive, None
   if scope == BACKBONES['mobilenet_v2']:

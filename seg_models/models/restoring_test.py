@@ -10,6 +10,7 @@ import tensorflow as tf
 from network.common import hrnet
 from network.common.pretrained import KERAS_RESNET_EPSILON
 from network.common.pretrained_hrnet import public_name
+from network.common.pretrained_vit import public_name as dino_name
 from seg_models.models import ModelConfig, build_model, is_head, variable_names
 from seg_models.models.restoring import config_for, restore_model
 from utils import checkpoints
@@ -232,7 +233,7 @@ def broken(arrays):
     (lambda arrays: renamed(arrays, 'resnet_v1_101'), (
         r'a checkpoint of the original with \d+ arrays \(resnet_v1_101/.*not weights of '
         r'pspnet_resnet50: \d+ of its \d+ variables of the trunk are missing')),
-    (deeper, 'it has 1 arrays of a deeper trunk, .*block2/unit_2'),
+    (deeper, 'it has 1 arrays of a deeper or another trunk, .*block2/unit_2'),
     (wider, r'conv2/weights is \(3, 3, 4, 4\), .* there \(3, 3, 8, 8\)'),
     (broken, f'NaN or infinity in {SCOPE}/conv1/weights'),
     (lambda arrays: {'w': np.ones(3)}, 'a TensorFlow checkpoint of something else with 1 arrays'),
@@ -375,3 +376,62 @@ def test_inference_does_without_what_training_had_beside(tmp_path):
   report = restore_model(build_model(config), path)
   assert report.skipped and all('/block5/auxiliary/' in name for name in report.skipped)
   assert not report.missing
+
+
+DINO = ModelConfig(name='fcn_dino_vits16', output_dim=3, width=0.125, blocks=(2,))
+
+
+def dino_file(model, path, prefix='', **more):
+  """A trunk's values as the public files have them."""
+  arrays = dict(more)
+  for name, variable in variable_names(model).items():
+    if dino_name(name):
+      value = variable.numpy()
+      if name.endswith(('/cls_token', '/pos_embed')):
+        value = value[np.newaxis]
+      elif value.ndim > 1:
+        value = value.transpose(-1, -2, *range(value.ndim - 2))
+      arrays[prefix + dino_name(name)] = value
+  np.savez(path, **arrays)
+  return str(path)
+
+
+@pytest.mark.parametrize('prefix', ['', 'module.backbone.'])
+def test_a_public_transformer_computes_what_it_computed(tmp_path, prefix):
+  theirs = build_model(DINO)
+  for variable in theirs.variables:
+    variable.assign(variable + np.random.default_rng(0).normal(size=variable.shape) * 0.1)
+  path = dino_file(theirs, tmp_path / 'dino.npz', prefix, mask_token=np.zeros([1, 48]),
+                   **{'head.mlp.0.weight': np.ones([3, 48])})
+  assert config_for(path, DINO) == DINO
+  model = build_model(dataclasses.replace(DINO, name='features_dino_vits16', output_dim=None),
+                      seed=1)
+  report = restore_model(model, path)
+  assert set(report.loaded) == set(values(model)) and not report.missing
+  assert set(report.skipped) == {'head.mlp.0.weight', 'mask_token'}
+  expected = keras.Model(
+      theirs.input, theirs.get_layer('dino_vits16.block5.fc1_voc12').input)(IMAGE, training=False)
+  np.testing.assert_allclose(model(IMAGE, training=False), expected, atol=1e-6)
+  below = build_model(DINO, seed=1)
+  assert set(restore_model(below, path).missing) == {
+      name for name in values(below) if is_head(name)}
+
+
+@pytest.mark.parametrize('change, message', [
+    ({'blocks': (1,)}, r'12 arrays of a deeper or another trunk, blocks.1.attn'),
+    ({'blocks': (3,)}, r'12 of its 42 variables of the trunk are missing there'),
+    ({'name': 'fcn_dino_vits8'}, 'have another shape: dino_vits8/pos_embed is'),
+    ({'name': 'fcn_dinov2_vits14'}, 'missing there, dinov2_vits14/blocks/0/ls1/gamma for one')])
+def test_a_transformer_of_another_shape_is_refused(tmp_path, change, message):
+  path = dino_file(build_model(DINO), tmp_path / 'dino.npz')
+  other = build_model(ModelConfig(**{
+      'name': DINO.name, 'output_dim': 3, 'width': 0.125, 'blocks': (2,), **change}))
+  with pytest.raises(ValueError, match=f'dino.npz: a file of named arrays.*{message}'):
+    restore_model(other, path)
+
+
+def test_registers_are_refused(tmp_path):
+  model = build_model(DINO)
+  path = dino_file(model, tmp_path / 'dino.npz', register_tokens=np.zeros([1, 4, 48], np.float32))
+  with pytest.raises(ValueError, match='another trunk, register_tokens for one'):
+    restore_model(model, path)

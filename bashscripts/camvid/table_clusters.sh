@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# The table of README.md, "CamVid without labels": clusters of MobileNetV2's features by k-means, of SegSort's
+# pseudo-classes, STEGO and SmooSeg, 11 of each, and linear probes; three seeds each. Skips what is done.
+# The results, small JSON files, go to snapshots/results/camvid/clusters, which is in the repository; with other settings
+# (NUM_STEPS=..., SIZE=...) name another folder: RESULTS=/tmp/results.
+set -euo pipefail
+here="$(cd "$(dirname "$0")" && pwd)"
+root="$(cd "$here/../.." && pwd)"
+committed="$root/snapshots/results/camvid/clusters"
+RESULTS="${RESULTS:-$committed}"
+case "$RESULTS" in /*) ;; *) RESULTS="$PWD/$RESULTS" ;; esac  # the table is made from the root
+if [ "$RESULTS" = "$committed" ]; then
+  for name in NUM_STEPS BATCH_SIZE INPUT_SIZE LEARNING_RATE MODEL NUM_CLUSTERS SIZE VAL_SIZE FLAGS; do
+    [ -z "${!name:-}" ] || { echo "table_clusters.sh: $name is set: name another folder for its results, RESULTS=..." >&2; exit 2; }
+  done
+fi
+mkdir -p "$RESULTS"
+export OUTPUT="${OUTPUT:-$root/snapshots/camvid}"
+
+for seed in ${SEEDS:-1 2 3}; do
+  for method in ${METHODS:-dino_kmeans segsort_unsup stego smooseg}; do
+    name="$RESULTS/$method-seed$seed"
+    [ ! -f "$name-clusters.json" ] || continue
+    if [ "$method" = segsort_unsup ]; then
+      SEED="$seed" bash "$here/train_segsort_unsup.sh"
+      cp "$OUTPUT/segsort_unsup/seed$seed/pseudo_classes/metrics.json" "$name-clusters.json"
+    else
+      SEED="$seed" METHOD="$method" bash "$here/train_frozen.sh"
+      cp "$OUTPUT/frozen/$method/seed$seed/val/metrics_linear.json" "$name-linear.json"
+      cp "$OUTPUT/frozen/$method/seed$seed/val/metrics.json" "$name-clusters.json"
+    fi
+  done
+done
+cd "$root"
+source bashscripts/environment.sh requirements.txt
+exec "$PYTHON" pyscripts/benchmark/make_table.py --clusters "$RESULTS"

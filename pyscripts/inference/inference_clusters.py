@@ -1,0 +1,33 @@
+"""Predicts by a head on frozen features (STEGO, SmooSeg, dino_kmeans, dino_linear), and scores.
+
+Any folder of images, no label needed: pictures, and a gallery of what each cluster is:
+  python pyscripts/inference/inference_clusters.py --restore_from snapshots/stego \
+    --images my_photos/ --save_dir snapshots/stego/photos
+A list with masks: clusters are matched to classes for the score (Hungarian), --middle centre is
+the publications' protocol:
+  python pyscripts/inference/inference_clusters.py --restore_from snapshots/stego \
+    --data_dir cocostuff/ --data_list cocostuff/val.txt --middle centre --save_dir snapshots/val
+"""
+
+import argparse
+import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
+
+from seg_models.frozen.inference import ClusterConfig, predict_clusters  # noqa: E402
+from utils.command_line import run  # noqa: E402
+from utils.configuration import add_arguments, from_arguments  # noqa: E402
+
+
+def main(arguments=None):
+  """Parses the command line (or `arguments`), predicts, and returns the exit status."""
+  parser = argparse.ArgumentParser(
+      description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
+      allow_abbrev=False)
+  add_arguments(parser, ClusterConfig)
+  return predict_clusters(from_arguments(ClusterConfig, parser.parse_args(arguments)))
+
+
+if __name__ == '__main__':
+  run(main)

@@ -1,0 +1,62 @@
+"""Endless batches of frozen features, the same ones in every run."""
+
+import functools
+import itertools
+
+import numpy as np
+import tensorflow as tf
+
+from utils.background import map_ahead
+
+
+def frozen_batches(store, batch_size, seed, first_step=0, *, neighbours=None, num_neighbors=0,
+                   with_images=False, prefetch=4, device=None):
+  """Batches that depend on (seed, step) alone, whichever step a run starts with.
+
+  Each epoch is a permutation by (seed, epoch), of which the last, incomplete batch is left out: no
+  view is twice in a batch, where it would be its own negative.
+
+  Args:
+    store: `FeatureStore` of N views.
+    batch_size: B, at most N.
+    seed: non-negative int.
+    first_step: the batch to begin with.
+    neighbours: None, or int [N, k] of `find_neighbours`.
+    num_neighbors: a view's partner is one of so many of its nearest neighbours, each as likely;
+      at most k.
+    with_images: whether batches hold images too.
+    prefetch: batches that are made in the background.
+    device: TensorFlow device that they are put on there; None for the default one.
+
+  Yields:
+    dict of tensors: features float32 [B, h, w, C]; with neighbours partner_features, likewise;
+    label int32 [B, H, W], -1 where unknown; index int64 [B], places in `store.views`; with images
+    image float32 [B, H, W, 3], RGB minus `MEAN_RGB`.
+
+  Raises:
+    ValueError: there are too few views or neighbours; before the first batch.
+  """
+  count = len(store)
+  if batch_size > count:
+    raise ValueError(f'--batch_size {batch_size}: there are only {count} images or crops')
+  if neighbours is not None and not 1 <= num_neighbors <= neighbours.shape[1]:
+    raise ValueError(f'--num_neighbors {num_neighbors}: expected 1 to {neighbours.shape[1]}, the '
+                     f'neighbours that each of {count} images or crops has')
+  per_epoch = count // batch_size
+  order = functools.lru_cache(maxsize=2)(
+      lambda epoch: np.random.default_rng([seed, 0, epoch]).permutation(count))
+
+  def make_batch(step):
+    epoch, place = divmod(step, per_epoch)
+    indices = order(epoch)[place * batch_size:(place + 1) * batch_size]
+    batch = {'features': store.features(indices), 'label': store.labels(indices),
+             'index': indices.astype(np.int64)}
+    if neighbours is not None:
+      ranks = np.random.default_rng([seed, 1, step]).integers(num_neighbors, size=batch_size)
+      batch['partner_features'] = store.features(neighbours[indices, ranks])
+    if with_images:
+      batch['image'] = store.images(indices)
+    with tf.device(device):
+      return {name: tf.convert_to_tensor(value) for name, value in batch.items()}
+
+  return map_ahead(make_batch, itertools.count(first_step), prefetch)

@@ -1,0 +1,202 @@
+"""Clusters, and classes of a linear probe, of images or of their middles: files and scores."""
+
+import dataclasses
+import os
+import pathlib
+
+import numpy as np
+import tqdm
+
+from seg_models.datasets import dataset_for
+from seg_models.evaluation import Pair
+from seg_models.frozen.cluster_folder import IGNORED, KINDS, ClusterFolder
+from seg_models.frozen.geometry import MIDDLES, RESAMPLINGS, Geometry
+from seg_models.frozen.painting import gallery, paint
+from seg_models.frozen.trained import load_trained, predict
+from seg_models.frozen.views import View, find_entries, has_masks, load_view
+from seg_models.scoring import score
+from utils import files, images
+from utils.background import map_ahead
+from utils.configuration import option
+from utils.float32 import exact_float32
+from utils.metrics import NO_CLASS
+
+MAP = 'clusters.json'
+SHEET = 'clusters.png'
+_PAINTED = 'color', 'overlay', MAP, SHEET, 'metrics.json', 'metrics_linear.json'
+
+
+@dataclasses.dataclass(frozen=True)
+class ClusterConfig:
+  """What is predicted, how, and where it goes."""
+  restore_from: str = option('', 'checkpoint, or the folder of a run for its last one')
+  trunk_from: str = option('', "the trunk's weights; default: the file that was trained with")
+  images: str = option('', 'folder of images, without any label, in the place of --data_list')
+  data_dir: str = option('', 'folder that the paths of --data_list are relative to')
+  data_list: str = option('', 'text file with lines `image [mask]`; masks are for scores alone')
+  dataset: str | None = option(
+      None, "descriptor with names and palette; default: the checkpoint's")
+  num_classes: int | None = option(None, "classes of the masks; default: the checkpoint's")
+  ignore_label: int | None = option(None, "label that is never counted; default: 255")
+  save_dir: str = option('', 'folder of the results')
+  overwrite: bool = option(False, 'remove what is in --save_dir first')
+  size: int = option(320, 'the shorter side of an image in pixels, as the trunk sees it')
+  middle: str = option(
+      'none', 'none: predict and score the whole image, at its own size; centre: the middle square '
+      "of --size pixels alone, the originals' protocol", choices=MIDDLES)
+  resampling: str | None = option(
+      None, "how images are resized; default: the checkpoint's", choices=RESAMPLINGS)
+  flip: bool = option(True, "average the codes of an image and of its mirror image")
+  many_to_one: bool = option(
+      False, 'match each cluster to its most frequent class, and not one to one')
+  cluster_map: str = option(
+      '', f'paint by the classes in this {MAP} of another list, where there are no masks here')
+  choose_on_labels: bool = option(
+      False, 'of all checkpoints of the run take the one with the best mIoU here, as the originals '
+      'do: its result is no longer one without labels')
+
+
+def predict_clusters(config):
+  """Predicts, paints, and scores where there are masks, as a `ClusterConfig` says; returns 0.
+
+  Raises:
+    ValueError, OSError: a flag or file is wrong; what is written so far is kept.
+  """
+  for name in ('restore_from', 'save_dir'):
+    if not getattr(config, name):
+      raise ValueError(f'--{name} is missing: see --help')
+  exact_float32()
+  entries = find_entries(config.images, config.data_list, config.data_dir, unique_ids=True)
+  masks = has_masks(entries)
+  if config.choose_on_labels:
+    if not masks:
+      raise ValueError('--choose_on_labels needs a --data_list with masks')
+    config = dataclasses.replace(config, restore_from=_best_checkpoint(config, entries))
+  trained = load_trained(config.restore_from, config.trunk_from)
+  _predict(config, trained, entries, masks, print_scores=True)
+  return 0
+
+
+def _best_checkpoint(config, entries):
+  """The checkpoint of a run with the best scores on labels; says so."""
+  if not os.path.isdir(config.restore_from):
+    raise ValueError(f'--choose_on_labels: {config.restore_from} is one checkpoint; name the '
+                     "folder of the run, all of whose are scored")
+  prefixes = sorted({path.with_suffix('') for path in pathlib.Path(config.restore_from).glob(
+      'model.ckpt-*.index')}, key=lambda path: int(path.name.rpartition('-')[2]))
+  scores, trunk = {}, None
+  for prefix in prefixes:
+    part = dataclasses.replace(
+        config, restore_from=str(prefix),
+        save_dir=str(pathlib.Path(config.save_dir) / 'checkpoints' / prefix.name))
+    trained = load_trained(str(prefix), config.trunk_from, trunk)
+    trunk = trained.trunk
+    scores[str(prefix)] = _predict(part, trained, entries, True).matrix.mean_iou_occurring()
+  best = max(scores, key=scores.get)
+  print(f'CHOSEN ON LABELS, those of this very list: {best}, of mIoU '
+        + ', '.join(f'{100 * value:.2f}' for value in scores.values())
+        + '. Without --choose_on_labels the last checkpoint is taken.')
+  return best
+
+
+def _predict(config, trained, entries, masks, print_scores=False):
+  """`predict_clusters` of one checkpoint: the main probe's `seg_models.scoring.Scores`, or None."""
+  dataset = trained.dataset
+  if (config.dataset, config.num_classes, config.ignore_label) != (None, None, None):
+    dataset = dataset_for(
+        config.dataset, config.num_classes if config.num_classes or config.dataset
+        else dataset.num_classes, config.ignore_label)
+  probes = trained.probes()
+  kinds = dict(zip(KINDS, probes, strict=False))
+  geometry = Geometry(config.size, config.middle, config.resampling or trained.resampling)
+  cropped = config.middle == 'centre'
+  with_labels = masks and cropped
+  settings = {
+      **trained.settings, 'geometry': dataclasses.asdict(geometry), 'flip': config.flip,
+      'masks': masks, 'dataset': dataset.name, 'num_classes': dataset.num_classes,
+      'many_to_one': config.many_to_one,
+      'cluster_map': config.cluster_map and files.read_json(config.cluster_map)}
+  folder = ClusterFolder(
+      config.save_dir, entries, settings, (*kinds, *['labels'] * with_labels), _PAINTED,
+      config.overwrite)
+
+  def load(entry):
+    image, label = load_view(View(entry), geometry, dataset if with_labels else None)
+    size = image.shape[:2] if cropped else images.read_image(entry.image).shape[:2]
+    return entry, image, label, size
+
+  missing = folder.missing()
+  for entry, image, label, size in tqdm.tqdm(
+      map_ahead(load, missing), total=len(missing), desc='prediction', unit='image'):
+    code = trained.code(image, config.flip)
+    maps = {kind: predict(probes[name], code, size) for kind, name in kinds.items()}
+    folder.write(entry, {**maps, 'labels': label} if with_labels else maps)
+  scores = {}
+  if masks:
+    for kind, name in kinds.items():
+      scores[name] = _score(folder, kind, dataset, name == 'clusters', config)
+      files.write_json(
+          folder.path / ('metrics.json' if kind == 'gray' else 'metrics_linear.json'),
+          {'images': len(entries), 'probe': name, **scores[name].as_dict()})
+      if print_scores:
+        print(f'\n{name}:', *scores[name].lines(), sep='\n')
+  main = next(iter(probes))
+  count = getattr(trained.method, 'num_clusters', dataset.num_classes)
+  classes = _classes(main, scores.get(main), config, dataset, count)
+  _write_pictures(folder, geometry, cropped, classes, dataset)
+  folder.finish()
+  print(f'{len(entries)} images in {folder.path}: gray/ (ids of {main}), color/ and overlay/ '
+        f'(pictures), {SHEET} (where each id covers most), {MAP} (what they mean)')
+  return scores.get(main)
+
+
+def _score(folder, kind, dataset, hungarian, config):
+  if 'labels' in folder.kinds:
+    dataset = dataclasses.replace(dataset, label_map=None, ignore_label=IGNORED)
+  pairs = [Pair(str(folder.file(kind, entry)),
+                str(folder.file('labels', entry)) if 'labels' in folder.kinds else entry.mask)
+           for entry in folder.entries]
+  return score(pairs, dataset, hungarian=hungarian, many_to_one=hungarian and config.many_to_one)
+
+
+def _classes(main, scores, config, dataset, count):
+  """The class of each id: int64 [count], `NO_CLASS` for none; None where nothing is known."""
+  if main == 'linear':
+    return np.arange(count)
+  if scores is not None:
+    found = scores.matching['classes_of_clusters']
+    return np.concatenate([found, np.full(count - len(found), NO_CLASS)])
+  if not config.cluster_map:
+    return None
+  known = {int(cluster): index for cluster, index in _read_map(config.cluster_map, dataset)}
+  return np.array([known.get(cluster, NO_CLASS) for cluster in range(count)])
+
+
+def _read_map(path, dataset):
+  """Pairs (cluster, class) of a file that `_write_pictures` has written."""
+  stored = files.read_json(path)
+  try:
+    if stored['classes'] != list(dataset.classes):
+      raise ValueError(f'{path} is of other classes than --dataset {dataset.name}')
+    return [(entry['cluster'], NO_CLASS if entry['class'] is None else entry['class'])
+            for entry in stored['clusters']]
+  except (KeyError, TypeError) as error:
+    raise ValueError(f'{path} is no {MAP} of inference_clusters.py ({error!r})') from error
+
+
+def _write_pictures(folder, geometry, cropped, classes, dataset):
+  def shown(entry):
+    image = images.read_image(entry.image)
+    return geometry.image(image) if cropped else image
+
+  counts = paint(folder, shown, classes, dataset)
+  images.write_png(
+      folder.path / SHEET, gallery(folder, shown, counts, classes, dataset))
+  named = classes is not None
+  files.write_json(folder.path / MAP, {
+      'classes': list(dataset.classes) if named else None,
+      'clusters': [
+          {'cluster': cluster, 'pixels': int(pixels),
+           **({'class': int(classes[cluster]), 'name': dataset.classes[classes[cluster]]}
+              if named and classes[cluster] != NO_CLASS else {'class': None, 'name': None})}
+          for cluster, pixels in enumerate(counts.sum(0))]})

@@ -1,0 +1,146 @@
+import argparse
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from seg_models.datasets import dataset_for
+from seg_models.frozen import run
+from seg_models.frozen.geometry import Geometry
+from seg_models.frozen.inference import ClusterConfig, predict_clusters
+from seg_models.models import ModelConfig, build_model, variable_names
+from utils import checkpoints, cluster_matching, images
+from utils.cluster_matching import ClusterCounts
+from utils.metrics import NO_CLASS
+from utils.scenes import write_scenes
+
+DATASET = dataset_for('scenes')
+
+
+@pytest.fixture(scope='module')
+def trained(tmp_path_factory):
+  """Scenes, and a run of k-means on a random trunk with two checkpoints."""
+  folder = tmp_path_factory.mktemp('clusters')
+  write_scenes(folder / 'scenes', train=6, val=3)
+  model = ModelConfig('features_resnet50', width=0.125, blocks=(1, 1, 1, 1))
+  checkpoints.save(folder / 'trunk', {
+      name: value.numpy() for name, value in variable_names(build_model(model)).items()},
+      {'model': dataclasses.asdict(model)})
+  parser = argparse.ArgumentParser()
+  run.add_training_arguments(parser, 'dino_kmeans')
+  assert run.train_from_arguments('dino_kmeans', parser.parse_args([
+      '--backbone', 'resnet50', '--restore_from', str(folder / 'trunk'), '--size', '32',
+      '--data_dir', str(folder / 'scenes'), '--data_list', str(folder / 'scenes/train.txt'),
+      '--dataset', 'scenes', '--cache_dir', str(folder / 'cache'), '--snapshot_dir',
+      str(folder / 'run'), '--batch_size', '2', '--num_steps', '3', '--save_pred_every', '1',
+      '--kmeans_restarts', '2', '--num_clusters', '8'])) == 0
+  return folder
+
+
+def config_of(folder, name, **changes):
+  scenes = folder / 'scenes'
+  return ClusterConfig(**{
+      'restore_from': str(folder / 'run'), 'data_dir': str(scenes),
+      'data_list': str(scenes / 'val.txt'), 'save_dir': str(folder / name), 'size': 48, **changes})
+
+
+def masks_of(folder):
+  for line in (folder / 'scenes/val.txt').read_text().splitlines():
+    path = folder / 'scenes' / line.split()[1].lstrip('/')
+    yield path.stem, DATASET.from_file(images.read_mask(path), path)
+
+
+def check_scores(folder, labels):
+  """The scores and the map of clusters are those of the files, by their own definition."""
+  counts = ClusterCounts(DATASET.num_classes, DATASET.ignore_label, 8)
+  for name, label in labels:
+    counts.update(label, images.read_mask(folder / f'gray/{name}.png'))
+  classes = cluster_matching.match(counts.counts)
+  matrix = cluster_matching.matched_confusion(counts.counts, classes, DATASET.ignore_label)
+  metrics = json.loads((folder / 'metrics.json').read_text())
+  assert metrics['mean_iou'] == pytest.approx(matrix.mean_iou())
+  assert metrics['probe'] == 'clusters' and not metrics['hungarian']['many_to_one']
+  stored = json.loads((folder / 'clusters.json').read_text())
+  assert stored['classes'] == list(DATASET.classes)
+  for entry in stored['clusters']:
+    index = classes[entry['cluster']]
+    assert entry['class'] == (None if index == NO_CLASS else index)
+  return classes
+
+
+def test_whole_images_at_their_own_size(trained, capsys):
+  assert predict_clusters(config_of(trained, 'whole')) == 0
+  labels = dict(masks_of(trained))
+  classes = check_scores(trained / 'whole', labels.items())
+  assert json.loads((trained / 'whole/metrics_linear.json').read_text())['probe'] == 'linear'
+  for name, label in labels.items():
+    gray = images.read_mask(trained / f'whole/gray/{name}.png')
+    assert gray.shape == label.shape
+    color = images.read_image(trained / f'whole/color/{name}.png')
+    named = classes[gray] != NO_CLASS
+    np.testing.assert_array_equal(color[named], DATASET.palette[classes[gray[named]]])
+    assert images.read_image(trained / f'whole/overlay/{name}.png').shape == color.shape
+  assert images.read_image(trained / 'whole/clusters.png').ndim == 3
+  assert 'Hungarian' in capsys.readouterr().out
+
+
+def test_the_middle_is_scored_on_labels_cut_alike(trained):
+  assert predict_clusters(config_of(trained, 'middle', middle='centre')) == 0
+  geometry = Geometry(48)
+  labels = {name: geometry.label(label) for name, label in masks_of(trained)}
+  assert {label.shape for label in labels.values()} == {(48, 48)}
+  check_scores(trained / 'middle', labels.items())
+
+
+def test_a_second_call_predicts_nothing_again(trained, monkeypatch):
+  config = config_of(trained, 'again')
+  assert predict_clusters(config) == 0
+  before = json.loads((trained / 'again/metrics.json').read_text())
+  monkeypatch.setattr('seg_models.frozen.inference.predict', None)
+  assert predict_clusters(config) == 0
+  assert json.loads((trained / 'again/metrics.json').read_text()) == before
+  with pytest.raises(TypeError):
+    predict_clusters(dataclasses.replace(config, flip=False))
+
+
+def test_images_without_labels_are_painted_by_an_older_map(trained):
+  source = config_of(trained, 'mapped')
+  assert predict_clusters(source) == 0
+  photos = dataclasses.replace(
+      source, data_list='', data_dir='', images=str(trained / 'scenes/JPEGImages'),
+      save_dir=str(trained / 'photos'))
+  assert predict_clusters(photos) == 0
+  assert not (trained / 'photos/metrics.json').exists()
+  stored = json.loads((trained / 'photos/clusters.json').read_text())
+  assert stored['classes'] is None and stored['clusters'][0]['class'] is None
+  assert predict_clusters(dataclasses.replace(
+      photos, cluster_map=str(trained / 'mapped/clusters.json'))) == 0
+  for name, _ in masks_of(trained):
+    for kind in ('gray', 'color'):
+      np.testing.assert_array_equal(
+          images.read_mask(trained / f'photos/{kind}/{name}.png'),
+          images.read_mask(trained / f'mapped/{kind}/{name}.png'))
+
+
+def test_choosing_on_labels_says_so(trained, capsys):
+  config = config_of(trained, 'chosen', choose_on_labels=True, many_to_one=True)
+  assert predict_clusters(config) == 0
+  said = capsys.readouterr().out
+  assert 'CHOSEN ON LABELS' in said
+  assert sorted(path.name for path in (trained / 'chosen/checkpoints').iterdir()) == [
+      'model.ckpt-1', 'model.ckpt-2']
+  assert json.loads((trained / 'chosen/metrics.json').read_text())['hungarian']['many_to_one']
+  with pytest.raises(ValueError, match='is one checkpoint; name the folder'):
+    predict_clusters(dataclasses.replace(config, restore_from=str(trained / 'run/model.ckpt-1')))
+
+
+@pytest.mark.parametrize('changes, message', [
+    ({'restore_from': ''}, '--restore_from is missing'),
+    ({'save_dir': ''}, '--save_dir is missing'),
+    ({'images': 'photos'}, 'which images'),
+    ({'choose_on_labels': True, 'data_list': '', 'images': 'JPEGImages'}, 'needs a --data_list')])
+def test_what_is_wrong_is_named(trained, changes, message, monkeypatch):
+  monkeypatch.chdir(trained / 'scenes')
+  with pytest.raises(ValueError, match=message):
+    predict_clusters(config_of(trained, 'wrong', **changes))

@@ -1,0 +1,106 @@
+"""A trunk that is never trained: images in, feature maps out."""
+
+import dataclasses
+
+import numpy as np
+import tensorflow as tf
+
+from network.common import vision_transformer as vit
+from network.common.preprocessing import MEAN_RGB
+from seg_models.models import ModelConfig, build_model
+from seg_models.models.registry import BACKBONES
+from seg_models.models.restoring import config_for, restore_model
+from seg_models.training_setup import require_weights
+from utils import resuming
+from utils.configuration import option
+
+
+@dataclasses.dataclass(frozen=True)
+class TrunkConfig:
+  """Which trunk, and where its weights come from."""
+  backbone: str | None = option(
+      None, f'the trunk whose features are used, one of {", ".join(BACKBONES)}')
+  restore_from: str = option('', 'file with its weights')
+  random_backbone: bool = option(
+      False, 'a trunk as initialised, for trying things out; no result is worth anything')
+  output_stride: int | None = option(
+      None, 'image pixels per cell of its features; default: 8, or what the trunk has')
+
+
+class FrozenTrunk:
+  """A network without a head, in inference.
+
+  Codes are interpolated as those of a transformer, whose cell i lies in the middle of pixels s * i
+  to s * (i + 1). That of the convolutional networks here lies on pixel s * i: they are shown the
+  image moved by half a cell, with as much padding behind it.
+
+  Args:
+    model: keras.Model [B, H, W, 3] -> [B, h, w, C].
+    settings: dict of JSON values: which network it is, whose weights it has, and `shift`, by how
+      many pixels its images are moved up and left.
+  """
+
+  def __init__(self, model, settings):
+    self.model = model
+    self.settings = settings
+    shift = settings['shift']
+    ahead = [[0, 0], [0, shift], [0, shift], [0, 0]]
+    self._run = tf.function(
+        lambda images: model(tf.pad(images[:, shift:, shift:], ahead), training=False),
+        autograph=False,
+        input_signature=[tf.TensorSpec([None, None, None, 3], tf.float32)])
+
+  @property
+  def channels(self):
+    return self.model.output_shape[-1]
+
+  def __call__(self, images):
+    """Features of images, without gradient.
+
+    Args:
+      images: uint8 [B, H, W, 3], RGB.
+
+    Returns:
+      float32 [B, h, w, C].
+    """
+    return tf.stop_gradient(self._run(np.asarray(images, np.float32) - np.float32(MEAN_RGB)))
+
+
+def load_trunk(config, precision='float32'):
+  """Builds a trunk and restores it.
+
+  Args:
+    config: `TrunkConfig`.
+    precision: of its convolutions or attention, see `seg_models.models.build_model`.
+
+  Returns:
+    `FrozenTrunk`.
+
+  Raises:
+    ValueError: no trunk or no weights are named, or the file is of another network.
+    FileNotFoundError: there is no such file.
+  """
+  if not config.backbone:
+    raise ValueError(f'--backbone is missing: one of {", ".join(BACKBONES)}')
+  given = {'name': f'features_{config.backbone}', 'output_stride': config.output_stride}
+  given = {name: value for name, value in given.items() if value is not None}
+  model_config = ModelConfig(**given)
+  if config.restore_from and config.random_backbone:
+    raise ValueError('--random_backbone goes without --restore_from: leave one of them out')
+  if not config.restore_from and not config.random_backbone:
+    require_weights(model_config)
+    raise ValueError(f'--restore_from is missing: the file with the weights of {config.backbone} '
+                     '(--random_backbone goes without, for tests)')
+  if config.random_backbone:
+    model, weights = build_model(model_config, precision=precision), 'random'
+  else:
+    model_config = config_for(
+        config.restore_from, model_config, tuple(given), restore_head=False)
+    model = build_model(model_config, precision=precision)
+    print(restore_model(model, config.restore_from).summary())
+    weights = resuming.fingerprint(config.restore_from)
+  model.trainable = False
+  shift = 0 if config.backbone in vit.SHAPES else model_config.output_stride // 2
+  return FrozenTrunk(model, {
+      'model': dataclasses.asdict(model_config), 'weights': weights, 'precision': precision,
+      'shift': shift})
