@@ -8,9 +8,9 @@
 
 Another trunk or data set wants thresholds of its own. Closeness above them is drawn together: too
 low a --within_threshold makes an image one cluster (few used_clusters in the log, within_distance
-near 0), too high a one parts what is alike (within_distance near across_distance). Begin with the
-log's first within_closeness; MobileNetV2 has 0.3, and 0.5 across, on streets. inference_clusters.py
-predicts and scores.
+near 0), too high a one parts what is alike (within_distance near across_distance). Begin a little
+above the log's first within_closeness; MobileNetV2 on streets has 0.4, across images too.
+inference_clusters.py predicts and scores.
 """
 
 import train_frozen  # also puts the project's root on the path
