@@ -15,7 +15,8 @@ ALLOWED = {
 }
 # The packages that the project is made of, and the optional ones of requirements-*.txt.
 PACKAGES = {
-    'tensorflow', 'keras', 'numpy', 'scipy', 'cv2', 'PIL', 'tqdm', 'h5py', 'higra', 'pytest'}
+    'tensorflow', 'keras', 'numpy', 'scipy', 'cv2', 'PIL', 'tqdm', 'h5py', 'higra', 'pytest',
+    'pydensecrf'}
 
 
 def modules(room):
