@@ -4,7 +4,7 @@ Any folder of images, no label needed: pictures, and a gallery of what each clus
   python pyscripts/inference/inference_clusters.py --restore_from snapshots/stego \
     --images my_photos/ --save_dir snapshots/stego/photos
 A list with masks: clusters are matched to classes for the score (Hungarian), --middle centre is
-the publications' protocol:
+the publications' protocol, with --crf as in their tables:
   python pyscripts/inference/inference_clusters.py --restore_from snapshots/stego \
     --data_dir cocostuff/ --data_list cocostuff/val.txt --middle centre --save_dir snapshots/val
 """
@@ -18,6 +18,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 from seg_models.frozen.inference import ClusterConfig, predict_clusters  # noqa: E402
 from utils.command_line import run  # noqa: E402
 from utils.configuration import add_arguments, from_arguments  # noqa: E402
+from utils.dense_crf import DenseCRFConfig  # noqa: E402
 
 
 def main(arguments=None):
@@ -25,8 +26,10 @@ def main(arguments=None):
   parser = argparse.ArgumentParser(
       description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
       allow_abbrev=False)
-  add_arguments(parser, ClusterConfig)
-  return predict_clusters(from_arguments(ClusterConfig, parser.parse_args(arguments)))
+  add_arguments(parser, ClusterConfig, DenseCRFConfig)
+  arguments = parser.parse_args(arguments)
+  return predict_clusters(*(
+      from_arguments(cls, arguments) for cls in (ClusterConfig, DenseCRFConfig)))
 
 
 if __name__ == '__main__':

@@ -12,12 +12,13 @@ from seg_models.evaluation import Pair
 from seg_models.frozen.cluster_folder import IGNORED, KINDS, ClusterFolder
 from seg_models.frozen.geometry import MIDDLES, RESAMPLINGS, Geometry
 from seg_models.frozen.painting import gallery, paint
-from seg_models.frozen.trained import load_trained, predict
+from seg_models.frozen.trained import load_trained, log_probs_in_stripes, predict
 from seg_models.frozen.views import View, find_entries, has_masks, load_view
 from seg_models.scoring import score
 from utils import files, images
 from utils.background import map_ahead
 from utils.configuration import option
+from utils.dense_crf import DenseCRFConfig, dense_crf
 from utils.float32 import exact_float32
 from utils.metrics import NO_CLASS
 
@@ -47,6 +48,9 @@ class ClusterConfig:
   resampling: str | None = option(
       None, "how images are resized; default: the checkpoint's", choices=RESAMPLINGS)
   flip: bool = option(True, "average the codes of an image and of its mirror image")
+  crf: bool = option(
+      False, "let a dense CRF draw clusters and classes to the image's colours; its parameters are "
+      "in pixels of the predicted image, and the originals' are for --middle centre")
   many_to_one: bool = option(
       False, 'match each cluster to its most frequent class, and not one to one')
   cluster_map: str = option(
@@ -56,8 +60,12 @@ class ClusterConfig:
       'do: its result is no longer one without labels')
 
 
-def predict_clusters(config):
-  """Predicts, paints, and scores where there are masks, as a `ClusterConfig` says; returns 0.
+def predict_clusters(config, crf=None):
+  """Predicts, paints, and scores where there are masks; returns 0.
+
+  Args:
+    config: `ClusterConfig`.
+    crf: `DenseCRFConfig` of its `crf`; None for the defaults.
 
   Raises:
     ValueError, OSError: a flag or file is wrong; what is written so far is kept.
@@ -65,19 +73,20 @@ def predict_clusters(config):
   for name in ('restore_from', 'save_dir'):
     if not getattr(config, name):
       raise ValueError(f'--{name} is missing: see --help')
+  crf = (crf or DenseCRFConfig()) if config.crf else None
   exact_float32()
   entries = find_entries(config.images, config.data_list, config.data_dir, unique_ids=True)
   masks = has_masks(entries)
   if config.choose_on_labels:
     if not masks:
       raise ValueError('--choose_on_labels needs a --data_list with masks')
-    config = dataclasses.replace(config, restore_from=_best_checkpoint(config, entries))
+    config = dataclasses.replace(config, restore_from=_best_checkpoint(config, crf, entries))
   trained = load_trained(config.restore_from, config.trunk_from)
-  _predict(config, trained, entries, masks, print_scores=True)
+  _predict(config, crf, trained, entries, masks, print_scores=True)
   return 0
 
 
-def _best_checkpoint(config, entries):
+def _best_checkpoint(config, crf, entries):
   """The checkpoint of a run with the best scores on labels; says so."""
   if not os.path.isdir(config.restore_from):
     raise ValueError(f'--choose_on_labels: {config.restore_from} is one checkpoint; name the '
@@ -91,7 +100,7 @@ def _best_checkpoint(config, entries):
         save_dir=str(pathlib.Path(config.save_dir) / 'checkpoints' / prefix.name))
     trained = load_trained(str(prefix), config.trunk_from, trunk)
     trunk = trained.trunk
-    scores[str(prefix)] = _predict(part, trained, entries, True).matrix.mean_iou_occurring()
+    scores[str(prefix)] = _predict(part, crf, trained, entries, True).matrix.mean_iou_occurring()
   best = max(scores, key=scores.get)
   print(f'CHOSEN ON LABELS, those of this very list: {best}, of mIoU '
         + ', '.join(f'{100 * value:.2f}' for value in scores.values())
@@ -99,7 +108,7 @@ def _best_checkpoint(config, entries):
   return best
 
 
-def _predict(config, trained, entries, masks, print_scores=False):
+def _predict(config, crf, trained, entries, masks, print_scores=False):
   """`predict_clusters` of one checkpoint: the main probe's `seg_models.scoring.Scores`, or None."""
   dataset = trained.dataset
   if (config.dataset, config.num_classes, config.ignore_label) != (None, None, None):
@@ -113,8 +122,8 @@ def _predict(config, trained, entries, masks, print_scores=False):
   with_labels = masks and cropped
   settings = {
       **trained.settings, 'geometry': dataclasses.asdict(geometry), 'flip': config.flip,
-      'masks': masks, 'dataset': dataset.name, 'num_classes': dataset.num_classes,
-      'many_to_one': config.many_to_one,
+      'crf': crf and dataclasses.asdict(crf), 'masks': masks, 'dataset': dataset.name,
+      'num_classes': dataset.num_classes, 'many_to_one': config.many_to_one,
       'cluster_map': config.cluster_map and files.read_json(config.cluster_map)}
   folder = ClusterFolder(
       config.save_dir, entries, settings, (*kinds, *['labels'] * with_labels), _PAINTED,
@@ -122,14 +131,19 @@ def _predict(config, trained, entries, masks, print_scores=False):
 
   def load(entry):
     image, label = load_view(View(entry), geometry, dataset if with_labels else None)
-    size = image.shape[:2] if cropped else images.read_image(entry.image).shape[:2]
-    return entry, image, label, size
+    return entry, image, label, image if cropped else images.read_image(entry.image)
+
+  def ids(log_probs, code, image):
+    if crf is None:
+      return predict(log_probs, code, image.shape[:2])
+    whole = np.concatenate(list(log_probs_in_stripes(log_probs, code, image.shape[:2])))
+    return dense_crf(whole, image, crf).argmax(-1).astype(np.int32)
 
   missing = folder.missing()
-  for entry, image, label, size in tqdm.tqdm(
+  for entry, image, label, predicted in tqdm.tqdm(
       map_ahead(load, missing), total=len(missing), desc='prediction', unit='image'):
     code = trained.code(image, config.flip)
-    maps = {kind: predict(probes[name], code, size) for kind, name in kinds.items()}
+    maps = {kind: ids(probes[name], code, predicted) for kind, name in kinds.items()}
     folder.write(entry, {**maps, 'labels': label} if with_labels else maps)
   scores = {}
   if masks:

@@ -9,9 +9,12 @@ from seg_models.datasets import dataset_for
 from seg_models.frozen import run
 from seg_models.frozen.geometry import Geometry
 from seg_models.frozen.inference import ClusterConfig, predict_clusters
+from seg_models.frozen.trained import load_trained, log_probs_in_stripes
+from seg_models.frozen.views import View, find_entries, load_view
 from seg_models.models import ModelConfig, build_model, variable_names
 from utils import checkpoints, cluster_matching, images
 from utils.cluster_matching import ClusterCounts
+from utils.dense_crf import DenseCRFConfig, dense_crf
 from utils.metrics import NO_CLASS
 from utils.scenes import write_scenes
 
@@ -91,6 +94,27 @@ def test_the_middle_is_scored_on_labels_cut_alike(trained):
   labels = {name: geometry.label(label) for name, label in masks_of(trained)}
   assert {label.shape for label in labels.values()} == {(48, 48)}
   check_scores(trained / 'middle', labels.items())
+
+
+@pytest.mark.parametrize('middle', ['none', 'centre'])
+def test_the_crf_smooths_what_is_predicted_without_it(trained, middle):
+  crf = DenseCRFConfig(iterations=3, bilateral_sxy=9.0)
+  for name, use in (('plain', False), ('smooth', True)):
+    assert predict_clusters(config_of(
+        trained, f'{name}_{middle}', middle=middle, crf=use), crf) == 0
+  model = load_trained(str(trained / 'run'))
+  config = config_of(trained, '', middle=middle)
+  for entry in find_entries('', config.data_list, config.data_dir):
+    image, _ = load_view(View(entry), Geometry(config.size, middle, model.resampling), None)
+    pixels = image if middle == 'centre' else images.read_image(entry.image)
+    log_probs = np.concatenate(list(log_probs_in_stripes(
+        model.probes()['clusters'], model.code(image), pixels.shape[:2])))
+    plain, smooth = (
+        images.read_mask(trained / f'{name}_{middle}/gray/{entry.id}.png')
+        for name in ('plain', 'smooth'))
+    np.testing.assert_array_equal(plain, log_probs.argmax(-1))
+    np.testing.assert_array_equal(smooth, dense_crf(log_probs, pixels, crf).argmax(-1))
+    assert (smooth != plain).any()
 
 
 def test_a_second_call_predicts_nothing_again(trained, monkeypatch):
