@@ -113,7 +113,7 @@ def value_and_gradient(loss, embedding):
 def bare_contrast(pixels, batch, remembered, compared):
   """What neither loss can do without, in parts that stay in the cache, without any masking.
 
-  The similarities of all pixels to all prototypes, their exponentials, the products for both
+  The similarities of all pixels to all prototypes, their softmax, the products for both
   gradients, and k-means' two products for `compared` pixels, those of all iterations that no bound
   excludes.
   """
@@ -127,9 +127,9 @@ def bare_contrast(pixels, batch, remembered, compared):
   def run(rows, columns, features):
     def step(index, vectors, of_columns):
       part = rows[index * size:(index + 1) * size]
-      exps = tf.exp(tf.matmul(part, columns, transpose_b=True))
-      return (index + 1, vectors + tf.reduce_sum(tf.matmul(exps, columns)),
-              of_columns + tf.matmul(exps[:, :batch], part, transpose_a=True))
+      shares = tf.nn.softmax(tf.matmul(part, columns, transpose_b=True))
+      return (index + 1, vectors + tf.reduce_sum(tf.matmul(shares, columns)),
+              of_columns + tf.matmul(shares[:, :batch], part, transpose_a=True))
 
     result = tf.while_loop(
         lambda index, *_: index < -(-pixels // size), step,
