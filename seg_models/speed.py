@@ -32,13 +32,13 @@ class Work:
   Attributes:
     fast, plain: functions without arguments that do it; they return tensors or arrays.
     bare: None, or such a function that does only what cannot be left out.
-    notes: function of the medians (fast, plain, bare in seconds) that returns more to be reported,
-      name -> number.
+    notes: function of what `utils.benchmarking.race` says of (fast, plain, bare) that returns more
+      to be reported, name -> number.
   """
   fast: Callable
   plain: Callable
   bare: Callable | None = None
-  notes: Callable = lambda seconds: {}
+  notes: Callable = lambda times: {}
 
 
 def unit(x):
@@ -113,8 +113,9 @@ def value_and_gradient(loss, embedding):
 def bare_contrast(pixels, batch, remembered, compared):
   """What neither loss can do without, in parts that stay in the cache, without any masking.
 
-  The similarities of all pixels to all prototypes, their exponentials, the products for both
-  gradients, and k-means' two products for `compared` pixels.
+  The similarities of all pixels to all prototypes, their softmax, the products for both
+  gradients, and k-means' two products for `compared` pixels, those of all iterations that no bound
+  excludes.
   """
   rng = np.random.default_rng(0)
   rows = tf.constant(unit(rng.standard_normal([pixels, DIM])))
@@ -126,9 +127,9 @@ def bare_contrast(pixels, batch, remembered, compared):
   def run(rows, columns, features):
     def step(index, vectors, of_columns):
       part = rows[index * size:(index + 1) * size]
-      exps = tf.exp(tf.matmul(part, columns, transpose_b=True))
-      return (index + 1, vectors + tf.reduce_sum(tf.matmul(exps, columns)),
-              of_columns + tf.matmul(exps[:, :batch], part, transpose_a=True))
+      shares = tf.nn.softmax(tf.matmul(part, columns, transpose_b=True))
+      return (index + 1, vectors + tf.reduce_sum(tf.matmul(shares, columns)),
+              of_columns + tf.matmul(shares[:, :batch], part, transpose_a=True))
 
     result = tf.while_loop(
         lambda index, *_: index < -(-pixels // size), step,
@@ -137,11 +138,6 @@ def bare_contrast(pixels, batch, remembered, compared):
         tf.matmul(features, features[:CLUSTERS ** 2], transpose_b=True), features,
         transpose_a=True)
   return lambda: run(rows, columns, features)
-
-
-def limit(seconds):
-  """How many times faster than the plain way the bare work by itself is."""
-  return {'bare_seconds': seconds['bare'], 'limit_of_ratio': seconds['plain'] / seconds['bare']}
 
 
 def supervised_loss(scale):
@@ -166,13 +162,15 @@ def supervised_loss(scale):
 
   prototypes = int(np.count_nonzero(parts_of(embedding).valid))
   pixels = int(np.count_nonzero(labels != 255))
+  compared = sum(work_of_kmeans(*image)[1] for image in zip(
+      embedding, initial, location, labels != 255, strict=True))
   return Work(
       value_and_gradient(fast, embedding),
       value_and_gradient(lambda x: plain.supervised_loss(
           x, labels, initial, location, memory, num_clusters=CLUSTERS ** 2, iterations=ITERATIONS,
           concentration=CONCENTRATION), embedding),
-      bare_contrast(pixels, prototypes, len(memory[1]), pixels * ITERATIONS),
-      lambda seconds: {**limit(seconds), 'prototypes': prototypes})
+      bare_contrast(pixels, prototypes, len(memory[1]), compared),
+      lambda times: {'prototypes': prototypes, 'iterations_worth': compared / pixels})
 
 
 def unsupervised_loss(scale):
@@ -190,7 +188,7 @@ def unsupervised_loss(scale):
       value_and_gradient(fast, embedding),
       value_and_gradient(
           lambda x: plain.unsupervised_loss(x, regions, concentration=CONCENTRATION), embedding),
-      bare_contrast(regions.size, 8 * 48, 0, 0), limit)
+      bare_contrast(regions.size, 8 * 48, 0, 0))
 
 
 @tf.function(input_signature=[tf.TensorSpec([None, DIM + 2]), tf.TensorSpec([], tf.int32)])
@@ -204,35 +202,51 @@ def products(features, iterations):
                        [0, features[:CLUSTERS ** 2]])[1]
 
 
+@tf.function(input_signature=[
+    tf.TensorSpec([None, None, DIM]), tf.TensorSpec([None, None], tf.int32),
+    tf.TensorSpec([None, None, 2]), tf.TensorSpec([None, None], tf.bool)])
+def kmeans_of_image(embedding, initial, location, valid):
+  """`network.segsort.kmeans.chunked_kmeans` of one image's embedding [H, W, DIM]."""
+  features = clustering.clustering_features(l2_normalize(embedding), location)
+  return chunked_kmeans(
+      tf.reshape(features, [-1, DIM + 2]), tf.reshape(initial, [-1]), CLUSTERS ** 2, ITERATIONS,
+      tf.reshape(valid, [-1]))
+
+
+def work_of_kmeans(*image):
+  """Iterations until nothing changes, and pixels that all of them must compare, of one image."""
+  return tuple(int(x) for x in kmeans_of_image(*image)[1:])
+
+
 def clusters_of_image(scale):
   """One 720x720x32 embedding into 25 segments."""
   side = max(int(720 * scale), 40)
-  unit_embedding = l2_normalize(full_size(np.random.default_rng(3), side, side))[0]
-  initial, location = (x[0] for x in grids(1, side, side))
-  flat = tf.reshape(unit_embedding, [-1, DIM])
-  grid, place = tf.reshape(initial, [-1]), tf.reshape(location, [-1, 2])
-
-  @tf.function(input_signature=[tf.TensorSpec([None, DIM]), tf.TensorSpec([None, 2]),
-                                tf.TensorSpec([None], tf.int32)])
-  def fast(embedding, location, initial):
-    return chunked_kmeans(
-        clustering.clustering_features(embedding, location), initial, CLUSTERS ** 2, ITERATIONS,
-        tf.ones_like(initial, tf.bool))
-
-  done, compared = (int(x) for x in fast(flat, place, grid)[1:])
+  embedding = tf.constant(l2_normalize(full_size(np.random.default_rng(3), side, side))[0])
+  initial, location = (tf.constant(x[0]) for x in grids(1, side, side))
+  valid = tf.ones([side, side], tf.bool)
+  done, compared = work_of_kmeans(embedding, initial, location, valid)
 
   @tf.function
   def slow(embedding, location, initial):
-    return plain.cluster(embedding, initial, location, CLUSTERS ** 2, ITERATIONS)
+    return plain.cluster(
+        tf.reshape(embedding, [-1, DIM]), tf.reshape(initial, [-1]), tf.reshape(location, [-1, 2]),
+        CLUSTERS ** 2, ITERATIONS)
 
-  features = clustering.clustering_features(flat, place)
+  features = tf.reshape(clustering.clustering_features(embedding, location), [-1, DIM + 2])
   return Work(
-      lambda: fast(flat, place, grid), lambda: slow(flat, place, grid),
-      lambda: products(features, tf.constant(done)),
-      lambda seconds: {**limit(seconds), 'iterations_done': done,
-                       'iterations_saved': ITERATIONS - done,
-                       'iterations_worth': compared / side ** 2,
-                       'times_of_its_products': seconds['fast'] / seconds['bare']})
+      lambda: kmeans_of_image(embedding, initial, location, valid),
+      lambda: slow(embedding, location, initial), needed_products(features, done, compared),
+      lambda times: {'iterations_done': done, 'iterations_saved': ITERATIONS - done,
+                     'iterations_worth': compared / side ** 2,
+                     # Those of whole iterations; the bare way leaves out what bounds exclude.
+                     'times_of_its_products': times['fast'].seconds * compared / (
+                         times['bare'].seconds * done * side ** 2)})
+
+
+def needed_products(features, done, compared):
+  """A function that does the products of k-means for so many pixels, in `done` equal parts."""
+  part, done = features[:-(-compared // done)], tf.constant(done)
+  return lambda: products(part, done)
 
 
 def neighbours(size):
@@ -244,7 +258,7 @@ def neighbours(size):
     fast = tf.function(lambda q, b: nearest_neighbours(q, b, NEIGHBOURS))
     slow = tf.function(lambda q, b: plain.nearest_neighbours(q, b, NEIGHBOURS))
     return Work(lambda: fast(queries, features), lambda: slow(queries, features),
-                notes=lambda seconds: {'bank_mb': features.shape[0] * DIM * 4 / 2 ** 20})
+                notes=lambda times: {'bank_mb': features.shape[0] * DIM * 4 / 2 ** 20})
 
   row.__doc__ = f'25 prototypes in a bank of {size:,}, k = {NEIGHBOURS}.'
   return row

@@ -22,8 +22,8 @@ from seg_models.speed import (
   drawn_bank,
   full_size,
   grids,
-  limit,
-  products,
+  needed_products,
+  work_of_kmeans,
 )
 from utils.benchmarking import race
 
@@ -44,18 +44,28 @@ def plain_inputs(embedding, bank, labels):
 PLAIN_OPTIONS = {'num_clusters': CLUSTERS ** 2, 'iterations': ITERATIONS, 'k': NEIGHBOURS}
 
 
-def bare_of(pixels, bank):
-  """k-means' products with all iterations, and those with the bank, for images of these sizes."""
-  features = [tf.random.stateless_normal([count, DIM + 2], (0, 1)) for count in pixels]
+def bare_of(images, bank):
+  """k-means' products for the pixels that it must compare, and those with the bank, of images.
+
+  Args:
+    images: embeddings float32 [1, H, W, DIM].
+    bank: float32 [P, DIM].
+  """
   bank = tf.constant(bank)
 
   @tf.function
   def search(bank):
     return tf.reduce_max(tf.matmul(bank[:CLUSTERS ** 2], bank, transpose_b=True))
 
-  def run():
-    return [(products(rows, tf.constant(ITERATIONS)), search(bank)) for rows in features]
-  return run
+  def products_of(embedding):
+    height, width = embedding.shape[1:3]
+    initial, location = grids(1, height, width)
+    features = tf.random.stateless_normal([height * width, DIM + 2], (0, 1))
+    return needed_products(features, *work_of_kmeans(
+        embedding[0], initial[0], location[0], np.ones([height, width], bool)))
+
+  cluster = [products_of(embedding) for embedding in images]
+  return lambda: [(run(), search(bank)) for run in cluster]
 
 
 def inference_head(scale):
@@ -68,7 +78,7 @@ def inference_head(scale):
   slow = tf.function(lambda *x: plain.predict(*x, num_classes=CLASSES, **PLAIN_OPTIONS))
   inputs = plain_inputs(embedding, bank, labels)
   return Work(lambda: predictor(image, ['drawn'])[0], lambda: slow(*inputs),
-              bare_of([side * side], bank), limit)
+              bare_of([embedding], bank))
 
 
 def msc_votes(scale):
@@ -91,8 +101,9 @@ def msc_votes(scale):
   def slow():
     return plain.average_votes(plain_copies(), size, CLASSES).argmax(axis=-1)
 
-  def votes_alone(seconds):
-    """Both ways of counting and averaging the votes, once the neighbours are found."""
+  def votes_alone(times):
+    """All ways of counting and averaging the votes, once the neighbours are found."""
+    del times
     found = [single.retrieve(tf.zeros([1, *of_size, 3]), ['drawn'])
              for of_size in sizes for _ in range(2)]
     votes = [single.segment_votes(copy) for copy in found]
@@ -106,10 +117,22 @@ def msc_votes(scale):
         total = add(total, segments, of_copy)
       return tf.argmax(total, axis=-1)
 
-    alone = race({'ours': ours,
-                  'plain': lambda: plain.average_votes(copies, size, CLASSES).argmax(axis=-1)}, 3.0)
-    return {**limit(seconds), 'votes_seconds': alone['ours'],
-            'plain_votes_seconds': alone['plain'], 'votes_ratio': alone['plain'] / alone['ours']}
+    ids = tf.constant(rng.integers(0, CLUSTERS ** 2, [len(votes), size[0] * size[1]]))
 
-  pixels = [height * width for height, width in sizes for _ in range(2)]
-  return Work(lambda: predictor(image, ['drawn']), slow, bare_of(pixels, bank), votes_alone)
+    @tf.function
+    def bare(ids):  # each copy's votes at the image's pixels, looked up and added
+      return tf.argmax(tf.add_n(
+          [tf.gather(of_copy[0], at) for of_copy, at in zip(votes, tf.unstack(ids), strict=True)]),
+          axis=-1)
+
+    alone = race({
+        'fast': ours, 'bare': lambda: bare(ids),
+        'plain': lambda: plain.average_votes(copies, size, CLASSES).argmax(axis=-1)}, 5.0)
+    plainly = alone['plain']
+    return {'votes_seconds': alone['fast'].seconds, 'plain_votes_seconds': plainly.seconds,
+            'votes_ratio': plainly.seconds / alone['fast'].seconds,
+            'votes_cpu_ratio': plainly.cpu_seconds / alone['fast'].cpu_seconds,
+            'votes_cpu_limit': plainly.cpu_seconds / alone['bare'].cpu_seconds}
+
+  copies_of = [maps[size] for size in sizes for _ in range(2)]
+  return Work(lambda: predictor(image, ['drawn']), slow, bare_of(copies_of, bank), votes_alone)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from seg_models import speed, speed_inference, speed_training
+from seg_models import speed, speed_contrast, speed_inference, speed_training
 from utils.benchmarking import peak_memory, race
 
 # What a search may hold beside the bank: similarities of 25 queries to a chunk of it, and copies.
@@ -47,9 +47,12 @@ ROWS = {
     'knn_260k': _neighbours(260_000),
     'knn_3m': _neighbours(3_000_000),
     'inference_head': _ratio(speed_inference.inference_head, 5),
-    'msc_votes': _ratio(speed_inference.msc_votes, 20),
+    'msc_votes': Row(speed_inference.msc_votes, '20x of the votes',
+                     lambda result: result['notes']['votes_ratio'] >= 20),
     'train_step': Row(speed_training.train_step, 'own share below 1 %',
                       lambda result: result['notes']['own_share'] < 0.01),
+    'contrast_step': Row(speed_contrast.contrast_step, 'at most 1.10 times without',
+                         lambda result: result['cpu_ratio'] >= 1 / 1.10),
 }
 
 
@@ -62,9 +65,11 @@ def measure(name, scale=1.0, seconds=20.0):
     seconds: that fast, plain and bare are run in turns.
 
   Returns:
-    JSON-able dict: name; seconds, plain_seconds (medians) and their ratio; peak_mb, by how much the
-    first call makes the process grow; target, met; notes (name -> number); load (processes that
-    want the machine's processors, mean of a minute).
+    JSON-able dict: name; seconds, plain_seconds (medians) and their ratio; limit, the ratio of the
+    bare work, None without one; cpu_ratio and cpu_limit, the same of processor time, which is what
+    can be read where others use the machine; peak_mb, by how much the first call makes the process
+    grow; target, met; notes (name -> number); load (processes that want the machine's processors,
+    mean of a minute).
   """
   row = ROWS[name]
   work = row.build(scale)
@@ -72,11 +77,22 @@ def measure(name, scale=1.0, seconds=20.0):
   ways = {'fast': work.fast, 'plain': work.plain}
   if work.bare is not None:
     ways['bare'] = work.bare
-  medians = race(ways, seconds)
+  times = race(ways, seconds)
+  plainly = times['plain']
+
+  def ratios(way):
+    """How many times faster than the plain way it is, by the clock and in processor time."""
+    if way not in times:
+      return None, None
+    return (plainly.seconds / times[way].seconds,
+            plainly.cpu_seconds / max(times[way].cpu_seconds, 1e-9))
+
+  (ratio, cpu_ratio), (limit, cpu_limit) = ratios('fast'), ratios('bare')
   result = {
-      'name': name, 'seconds': medians['fast'], 'plain_seconds': medians['plain'],
-      'ratio': medians['plain'] / medians['fast'], 'peak_mb': peak, 'target': row.target,
-      'notes': work.notes(medians), 'load': os.getloadavg()[0]}
+      'name': name, 'seconds': times['fast'].seconds, 'plain_seconds': plainly.seconds,
+      'ratio': ratio, 'limit': limit, 'cpu_ratio': cpu_ratio, 'cpu_limit': cpu_limit,
+      'peak_mb': peak, 'target': row.target, 'notes': work.notes(times),
+      'load': os.getloadavg()[0]}
   return {**result, 'met': row.met(result)}
 
 

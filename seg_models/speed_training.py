@@ -82,17 +82,28 @@ def images_per_second(seconds, count=24, height=375, width=500):
   return rate
 
 
-def drawn_batch(side):
-  """A batch as `training_batches` gives them."""
+def drawn_batch(count, side):
+  """A batch of `count` images as `training_batches` gives them."""
   rng = np.random.default_rng(7)
-  _, labels, _ = speed.embedding_maps(rng, BATCH, side, side)
+  _, labels, _ = speed.embedding_maps(rng, count, side, side)
   labels[:, :4] = 255
   return {
-      'image': tf.constant(rng.normal(0, 60, [BATCH, side, side, 3]), tf.float32),
-      'label': tf.constant(labels), 'valid': tf.ones([BATCH, side, side], tf.bool),
-      'location': tf.constant(speed.grids(BATCH, side, side)[1]),
-      'size': tf.constant([[side, side]] * BATCH, tf.int32),
-      'index': tf.range(BATCH, dtype=tf.int64)}
+      'image': tf.constant(rng.normal(0, 60, [count, side, side, 3]), tf.float32),
+      'label': tf.constant(labels), 'valid': tf.ones([count, side, side], tf.bool),
+      'location': tf.constant(speed.grids(count, side, side)[1]),
+      'size': tf.constant([[side, side]] * count, tf.int32),
+      'index': tf.range(count, dtype=tf.int64)}
+
+
+def step_of(method, model, batch, learning_rate=1e-6):
+  """A function that does a whole training step and waits for its metrics: name -> float."""
+  variables = variable_names(model)
+  step = TrainStep(
+      method, variables,
+      TrainingConfig(batch_size=batch['image'].shape[0], learning_rate=learning_rate),
+      tf.distribute.get_strategy(),
+      {name: 10.0 if is_head(name) else 1.0 for name in variables})
+  return lambda: {name: float(value) for name, value in step([batch], 0).items()}
 
 
 def own_part(batch, cells):
@@ -120,24 +131,20 @@ def train_step(scale):
   """A whole step, PSPNet-ResNet-101, batch 2, 336x336."""
   side = max(int(SIDE * scale) // 48, 1) * 48
   config = ModelConfig() if scale == 1 else ModelConfig(width=0.125, blocks=(1, 1, 1, 1))
-  batch = drawn_batch(side)
+  batch = drawn_batch(BATCH, side)
   rate = images_per_second(10 * min(scale, 1))
 
-  def step_of(method_class):
+  def step_with(method_class):
     model = build_model(config, seed=0)
-    variables = variable_names(model)
-    method = method_class(model, dataset_for(), SegSortConfig(), BATCH, seed=0)
-    step = TrainStep(method, variables, TrainingConfig(batch_size=BATCH, learning_rate=1e-6),
-                     tf.distribute.get_strategy(),
-                     {name: 10.0 if is_head(name) else 1.0 for name in variables})
-    return lambda: float(step([batch], 0)['loss'])
+    run = step_of(method_class(model, dataset_for(), SegSortConfig(), BATCH, seed=0), model, batch)
+    return lambda: run()['loss']
 
   own = own_part(batch, side // 8)
   return speed.Work(
-      step_of(FullMemory), step_of(PlainSegSort), step_of(NetworkAlone),
-      lambda seconds: {
-          'network_and_update_seconds': seconds['bare'],
-          'own_seconds': (own_seconds := race({'own': own}, 3.0)['own']),
-          'own_share': own_seconds / seconds['fast'],
+      step_with(FullMemory), step_with(PlainSegSort), step_with(NetworkAlone),
+      lambda times: {
+          'network_and_update_seconds': times['bare'].seconds,
+          'own_seconds': (alone := race({'own': own}, 3.0)['own']).seconds,
+          'own_share': alone.cpu_seconds / times['fast'].cpu_seconds,
           'pipeline_images_per_second': rate,
-          'step_images_per_second': BATCH / seconds['fast']})
+          'step_images_per_second': BATCH / times['fast'].seconds})

@@ -3,12 +3,24 @@
 import pathlib
 import statistics
 import time
+from typing import NamedTuple
 
 _STATUS = pathlib.Path('/proc/self/status')
 _CLEAR = pathlib.Path('/proc/self/clear_refs')
 
 
-def race(functions, seconds, least=3):
+class Times(NamedTuple):
+  """Medians of a function's turns.
+
+  seconds: by the clock.
+  cpu_seconds: of the processors, all threads together. What else the machine does hardly changes
+    them, where it may double the seconds.
+  """
+  seconds: float
+  cpu_seconds: float
+
+
+def race(functions, seconds, least=5):
   """Times functions in turns, so that whatever else the machine does meets all of them alike.
 
   Args:
@@ -17,18 +29,19 @@ def race(functions, seconds, least=3):
     least: rounds at least.
 
   Returns:
-    name -> median seconds of a call.
+    name -> `Times` of a call.
   """
   for function in functions.values():
     function()
-  times = {name: [] for name in functions}
+  turns = {name: [] for name in functions}
   begin = time.perf_counter()
-  while time.perf_counter() - begin < seconds or min(map(len, times.values())) < least:
+  while time.perf_counter() - begin < seconds or min(map(len, turns.values())) < least:
     for name, function in functions.items():
-      start = time.perf_counter()
+      start, cpu_start = time.perf_counter(), time.process_time()
       function()
-      times[name].append(time.perf_counter() - start)
-  return {name: statistics.median(values) for name, values in times.items()}
+      turns[name].append((time.perf_counter() - start, time.process_time() - cpu_start))
+  return {name: Times(*map(statistics.median, zip(*values, strict=True)))
+          for name, values in turns.items()}
 
 
 def peak_memory(function):

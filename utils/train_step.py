@@ -61,6 +61,14 @@ def uses_xla(choice, num_replicas):
   On CPUs XLA's convolutions are slower than oneDNN's, which TensorFlow calls without it; on GPUs
   they are the same library's, and what is around them is faster.
 
+  Several replicas were tried with TensorFlow 2.21 on two logical CPU devices. The whole step, or
+  the function that strategy.run calls, as one program: refused, for a program has one device and
+  may not touch the variables of another ("Trying to access resource"). Each replica's forward and
+  backward pass as a program of its own, with the sums of gradients outside: works, and gives the
+  same numbers, but only where nothing is exchanged in its midst. Batch norm's statistics and the
+  prototypes are: "merge_call called while defining a new graph". What needs no other replica, such
+  as k-means (`network.segsort.clustering`), can be compiled by itself, and is.
+
   Args:
     choice: True, False, or None for the device's default: on one GPU.
     num_replicas: of the step.

@@ -12,9 +12,8 @@ import tensorflow as tf
 from network.segsort.sorted_contrast import (
   PART,
   SAFE_CONCENTRATION,
+  log_sum_exp,
   places_of,
-  shifted_exp,
-  with_ones,
 )
 
 
@@ -42,10 +41,10 @@ def softmax_contrast(embedding, own_index, prototypes, valid, concentration):
   dim = embedding.shape[-1]
 
   def loop(function, total):
-    """Calls function(begin, end) -> [n, D + 2] or None, what is added to the total."""
+    """Calls function(begin, end) -> [n, D + 1] or None, what is added to the total."""
     parts = tf.maximum(-(-count // PART), 1)
     values = tf.TensorArray(
-        tf.float32, parts, infer_shape=False, element_shape=[None, dim + 2])
+        tf.float32, parts, infer_shape=False, element_shape=[None, dim + 1])
 
     def step(part, values, total):
       rows, more = function(part * PART, tf.minimum((part + 1) * PART, count))
@@ -64,29 +63,27 @@ def softmax_contrast(embedding, own_index, prototypes, valid, concentration):
 
     def forward(begin, end):
       part = rows[begin:end]
-      exps, highest = shifted_exp(tf.matmul(part, columns, transpose_b=True), shifted)
-      sums = tf.matmul(exps, with_ones(columns))
-      return tf.concat([sums, highest], axis=1), tf.matmul(
-          exps, part / sums[:, dim:], transpose_a=True)
+      logits = tf.matmul(part, columns, transpose_b=True)
+      shares = tf.nn.softmax(logits)
+      values = [tf.matmul(shares, columns), log_sum_exp(logits, shares, shifted)]
+      return tf.concat(values, axis=1), tf.matmul(shares, part, transpose_a=True)
 
     values, total = loop(forward, tf.zeros_like(columns))
     values = values.concat()
-    sums, highest = values[:, dim], values[:, dim + 1]
     own_logits = tf.reduce_sum(rows * own_columns, axis=1)
     where = pixels[:, tf.newaxis]
     # An own prototype far ahead of all others: the difference may round below its bound.
-    loss = tf.scatter_nd(where, tf.maximum(highest + tf.math.log(sums) - own_logits, 0.0),
+    loss = tf.scatter_nd(where, tf.maximum(values[:, dim] - own_logits, 0.0),
                          tf.shape(embedding)[:1])
 
     def gradient(upstream):
       weights = tf.gather(upstream, pixels)[:, tf.newaxis]
-      for_rows = weights * (values[:, :dim] / values[:, dim:dim + 1] - own_columns)
+      for_rows = weights * (values[:, :dim] - own_columns)
 
       def backward(begin, end):
         part = rows[begin:end]
-        exps = tf.exp(tf.matmul(part, columns, transpose_b=True) - values[begin:end, dim + 1:])
-        return None, tf.matmul(
-            exps, weights[begin:end] * part / values[begin:end, dim:dim + 1], transpose_a=True)
+        shares = tf.nn.softmax(tf.matmul(part, columns, transpose_b=True))
+        return None, tf.matmul(shares, weights[begin:end] * part, transpose_a=True)
 
       first = tf.reduce_sum(weights[:1])
       for_columns = tf.cond(

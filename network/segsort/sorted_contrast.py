@@ -14,9 +14,8 @@ import tensorflow as tf
 
 # Pixels that are compared together.
 PART = 1024
-# Up to this concentration, exp(concentration * cosine) of unit vectors and the sums of it over any
-# number of prototypes are normal numbers.
-SAFE_CONCENTRATION = 40.0
+# Up to this concentration no share of a softmax over cosines of unit vectors is denormal.
+SAFE_CONCENTRATION = 30.0
 # Lower than every logit, and finite.
 _NOTHING = -1e30
 
@@ -103,17 +102,23 @@ def _parts(rows):
   return group, begin, tf.minimum(begin + PART, tf.gather(rows, group + 1))
 
 
-def with_ones(x):
-  """[p, D] -> [p, D + 1]: products with it give weighted sums and the sums of the weights."""
-  return tf.pad(x, [[0, 0], [0, 1]], constant_values=1.0)
+def log_sum_exp(logits, shares, shifted=True):
+  """The log of each row's sum of exp, of logits whose softmax is there already.
 
+  Any column tells it: the logit is the log of its share and of the sum.
 
-def shifted_exp(logits, shifted):
-  """exp(logits - highest [n, 1]), and the highest of each row; 0 without `shifted`."""
+  Args:
+    logits: float32 [n, k].
+    shares: float32 [n, k], their softmax.
+    shifted: False where no share is so small that it is denormal; then no column is searched for.
+
+  Returns:
+    float32 [n, 1], minus infinity where k is 0.
+  """
   if not shifted:
-    return tf.exp(logits), tf.zeros([tf.shape(logits)[0], 1])
-  highest = tf.maximum(tf.reduce_max(logits, axis=1, keepdims=True), _NOTHING)
-  return tf.exp(logits - highest), highest
+    logits, shares = logits[:, :1], shares[:, :1]
+  highest, most = (tf.reduce_max(x, axis=1, keepdims=True) for x in (logits, shares))
+  return tf.where(tf.shape(logits)[1] > 0, highest - tf.math.log(most), -float('inf'))
 
 
 def class_contrast(embedding, prototypes, memory, groups, concentration):
@@ -141,7 +146,7 @@ def class_contrast(embedding, prototypes, memory, groups, concentration):
   def loop(function, total):
     """Calls function(part) -> [n, width] or None, what is added to the total; for all parts."""
     values = tf.TensorArray(tf.float32, tf.size(group), infer_shape=False,
-                            element_shape=[None, 2 * dim + 4])
+                            element_shape=[None, 2 * dim + 1])
 
     def step(part, values, total):
       rows, more = function(part)
@@ -157,16 +162,14 @@ def class_contrast(embedding, prototypes, memory, groups, concentration):
     rows = tf.gather(embedding, groups.pixels)
     columns = concentration * tf.gather(prototypes, groups.order)
 
-    def sides(part, with_memory):
+    def sides(part):
       """Pixels of a part [n, D], their positives and negatives [., D], which positives count."""
       g = group[part]
       here, there = groups.columns[g], groups.columns[g + 1]
       old_here, old_there = groups.memory_begin[g], groups.memory_end[g]
-      positive, negative = [columns[here:there]], [columns[:here], columns[there:]]
-      if with_memory:
-        positive.append(remembered[old_here:old_there])
-        negative += [remembered[:old_here], remembered[old_there:]]
-      positive, negative = tf.concat(positive, axis=0), tf.concat(negative, axis=0)
+      positive = tf.concat([columns[here:there], remembered[old_here:old_there]], axis=0)
+      negative = tf.concat([columns[:here], columns[there:], remembered[:old_here],
+                            remembered[old_there:]], axis=0)
       own = groups.own[begin[part]:end[part]]
       alone = there - here + old_there - old_here <= 1
       counts = alone | (here + tf.range(tf.shape(positive)[0]) != own[:, tf.newaxis])
@@ -186,43 +189,31 @@ def class_contrast(embedding, prototypes, memory, groups, concentration):
       return tf.concat([negative[:here], positive, negative[here:]], axis=0)
 
     def forward(part):
-      pixels, positive, negative, counts = sides(part, with_memory=True)
-      (p, p_highest), (n, n_highest) = (
-          shifted_exp(values, shifted) for values in logits(pixels, positive, negative, counts))
-      p_sums, n_sums = tf.matmul(p, with_ones(positive)), tf.matmul(n, with_ones(negative))
-      values = tf.concat([p_sums, n_sums, p_highest, n_highest], axis=1)
-      p_scale, n_scale = scales(values)[1]
-      more = for_prototypes(part, (p_scale * pixels, n_scale * pixels), p, n)
-      return values, more
-
-    def scales(values):
-      """The gap, log negatives - log positives [n, 1], and what exps weigh in its gradient."""
-      p_sum, n_sum = values[:, dim:dim + 1], values[:, 2 * dim + 1:2 * dim + 2]
-      p_highest, n_highest = values[:, -2:-1], values[:, -1:]
-      # The log of no negatives is minus infinity, which gives no loss.
-      gap = (n_highest + tf.math.log(n_sum)) - (p_highest + tf.math.log(p_sum))
+      pixels, positive, negative, counts = sides(part)
+      p_logits, n_logits = logits(pixels, positive, negative, counts)
+      p, n = tf.nn.softmax(p_logits), tf.nn.softmax(n_logits)
+      # Log negatives - log positives. The log of no negatives is minus infinity: no loss.
+      gap = log_sum_exp(n_logits, n, shifted) - log_sum_exp(p_logits, p)
       share = tf.sigmoid(gap)
-      return gap, (tf.math.divide_no_nan(-share, p_sum), tf.math.divide_no_nan(share, n_sum))
+      values = tf.concat([tf.matmul(p, positive), tf.matmul(n, negative), gap], axis=1)
+      return values, for_prototypes(part, (-share * pixels, share * pixels), p, n)
 
     values, total = loop(forward, tf.zeros_like(columns))
     values = values.concat()
-    gap, (p_scale, n_scale) = scales(values)
+    gap = values[:, -1:]
+    share = tf.sigmoid(gap)
     where = groups.pixels[:, tf.newaxis]
     loss = tf.scatter_nd(where, tf.nn.softplus(gap[:, 0]), tf.shape(embedding)[:1])
 
     def gradient(upstream):
       weights = tf.gather(upstream, groups.pixels)[:, tf.newaxis]
-      for_rows = weights * (
-          p_scale * values[:, :dim] + n_scale * values[:, dim + 1:2 * dim + 1])
+      for_rows = weights * share * (values[:, dim:2 * dim] - values[:, :dim])
 
       def backward(part):
-        pixels, positive, negative, counts = sides(part, with_memory=False)
-        p, n = logits(pixels, positive, negative, counts)
-        here, there = begin[part], end[part]
-        p, n = tf.exp(p - values[here:there, -2:-1]), tf.exp(n - values[here:there, -1:])
-        pixels *= weights[here:there]
-        return None, for_prototypes(
-            part, (p_scale[here:there] * pixels, n_scale[here:there] * pixels), p, n)
+        pixels, positive, negative, counts = sides(part)
+        shares = [tf.nn.softmax(x) for x in logits(pixels, positive, negative, counts)]
+        pixels *= (weights * share)[begin[part]:end[part]]
+        return None, for_prototypes(part, (-pixels, pixels), *shares)
 
       first = tf.reduce_sum(weights[:1])
       for_columns = tf.cond(

@@ -30,24 +30,39 @@ def add_votes(total, segments, votes):
   """
   shape = tf.shape(total)
   batch, number, classes = shape[0], tf.shape(votes)[1], votes.shape[-1]
-  votes = tf.reshape(votes, [-1, classes])
-  segments = segments + number * tf.range(batch)[:, tf.newaxis, tf.newaxis]
+  votes, number_of_all = tf.reshape(votes, [-1, classes]), batch * number
+  segments += number * tf.range(batch)[:, tf.newaxis, tf.newaxis]
   size = tf.shape(segments)[1:]
   top, bottom, down = _taps(size[0], shape[1])
   left, right, across = _taps(size[1], shape[2])
-  corners = [tf.reshape(tf.gather(tf.gather(segments, rows, axis=1), columns, axis=2), [-1])
-             for rows in (top, bottom) for columns in (left, right)]
-  weights = [rows[:, tf.newaxis] * columns
-             for rows in (1.0 - down, down) for columns in (1.0 - across, across)]
-  first, *others = corners
-  sums = tf.reshape(total, [-1, classes]) + tf.gather(votes, first)
 
-  border = tf.cast(tf.where((others[0] != first) | (others[1] != first) | (others[2] != first)),
-                   tf.int32)
-  place = border[:, 0] % (shape[1] * shape[2])
-  first = tf.gather(votes, tf.gather(first, border[:, 0]))
-  change = tf.add_n([
-      tf.gather(tf.reshape(weight, [-1]), place)[:, tf.newaxis]
-      * (tf.gather(votes, tf.gather(corner, border[:, 0])) - first)
-      for corner, weight in zip(others, weights[1:], strict=True)])
-  return tf.reshape(tf.tensor_scatter_nd_add(sums, border, change), shape)
+  # The places of the copy that do not begin 2x2 equal ones. One number says this and the segment,
+  # so that all pixels of the image are looked up once, and those at borders are few.
+  below = tf.concat([segments[:, 1:], segments[:, -1:]], axis=1)
+  beside = tf.concat([segments[:, :, 1:], segments[:, :, -1:]], axis=2)
+  across_below = tf.concat([beside[:, 1:], beside[:, -1:]], axis=1)
+  differs = (segments != below) | (segments != beside) | (segments != across_below)
+  codes = tf.reshape(tf.where(differs, segments + number_of_all, segments), [-1])
+  image = size[0] * size[1] * tf.range(batch)[:, tf.newaxis, tf.newaxis]
+
+  def places(rows, columns):
+    return tf.reshape(image + (size[1] * rows)[:, tf.newaxis] + columns, [-1])
+
+  codes = tf.gather(codes, places(top, left))
+  border = tf.cast(tf.where(codes >= number_of_all)[:, 0], tf.int32)
+  of_image, pixel = border // (shape[1] * shape[2]), border % (shape[1] * shape[2])
+  row, column = pixel // shape[2], pixel % shape[2]
+  down, across = tf.gather(down, row), tf.gather(across, column)
+  flat = tf.reshape(segments, [-1])
+
+  def part(rows, columns, weight):
+    place = (of_image * size[0] + tf.gather(rows, row)) * size[1] + tf.gather(columns, column)
+    return weight[:, tf.newaxis] * tf.gather(votes, tf.gather(flat, place))
+
+  mixed = tf.add_n([
+      part(top, left, (1.0 - down) * (1.0 - across)), part(top, right, (1.0 - down) * across),
+      part(bottom, left, down * (1.0 - across)), part(bottom, right, down * across)])
+  # Each pixel at a border has votes of its own, behind those of the segments.
+  codes = tf.tensor_scatter_nd_update(
+      codes, border[:, tf.newaxis], number_of_all + tf.range(tf.size(border)))
+  return total + tf.reshape(tf.gather(tf.concat([votes, mixed], axis=0), codes), shape)
