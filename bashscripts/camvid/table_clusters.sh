@@ -23,7 +23,11 @@ for seed in ${SEEDS:-1 2 3}; do
     [ ! -f "$name-clusters.json" ] || continue
     if [ "$method" = segsort_unsup ]; then
       SEED="$seed" bash "$here/train_segsort_unsup.sh"
-      cp "$OUTPUT/segsort_unsup/seed$seed/pseudo_classes/metrics.json" "$name-clusters.json"
+      run="$OUTPUT/segsort_unsup/seed$seed"  # its embedding has a linear probe too
+      SEED="$seed" METHOD=dino_kmeans TRUNK=pspnet_mobilenet_v2 TRUNK_WEIGHTS="$run/model.ckpt-1199" RUN="$run/probe" \
+        bash "$here/train_frozen.sh"
+      cp "$run/probe/val/metrics_linear.json" "$name-linear.json"
+      cp "$run/pseudo_classes/metrics.json" "$name-clusters.json"
     else
       SEED="$seed" METHOD="$method" bash "$here/train_frozen.sh"
       cp "$OUTPUT/frozen/$method/seed$seed/val/metrics_linear.json" "$name-linear.json"

@@ -19,7 +19,8 @@ from utils.configuration import option
 class TrunkConfig:
   """Which trunk, and where its weights come from."""
   backbone: str | None = option(
-      None, f'the trunk whose features are used, one of {", ".join(BACKBONES)}')
+      None, f'the trunk whose features are used, one of {", ".join(BACKBONES)}; or a whole network '
+      '(HEAD_BACKBONE, seg_models/models), whose embeddings, or logits, then are the features')
   restore_from: str = option('', 'file with its weights')
   random_backbone: bool = option(
       False, 'a trunk as initialised, for trying things out; no result is worth anything')
@@ -82,7 +83,9 @@ def load_trunk(config, precision='float32'):
   """
   if not config.backbone:
     raise ValueError(f'--backbone is missing: one of {", ".join(BACKBONES)}')
-  given = {'name': f'features_{config.backbone}', 'output_stride': config.output_stride}
+  whole = config.backbone not in BACKBONES
+  name = config.backbone if whole else f'features_{config.backbone}'
+  given = {'name': name, 'output_stride': config.output_stride}
   given = {name: value for name, value in given.items() if value is not None}
   model_config = ModelConfig(**given)
   if config.restore_from and config.random_backbone:
@@ -95,12 +98,12 @@ def load_trunk(config, precision='float32'):
     model, weights = build_model(model_config, precision=precision), 'random'
   else:
     model_config = config_for(
-        config.restore_from, model_config, tuple(given), restore_head=False)
+        config.restore_from, model_config, tuple(given), restore_head=whole)
     model = build_model(model_config, precision=precision)
     print(restore_model(model, config.restore_from).summary())
     weights = resuming.fingerprint(config.restore_from)
   model.trainable = False
-  shift = 0 if config.backbone in vit.SHAPES else model_config.output_stride // 2
+  shift = 0 if model_config.parts()[1] in vit.SHAPES else model_config.output_stride // 2
   return FrozenTrunk(model, {
       'model': dataclasses.asdict(model_config), 'weights': weights, 'precision': precision,
       'shift': shift})

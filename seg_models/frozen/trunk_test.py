@@ -36,6 +36,16 @@ def test_features_are_the_trunks_of_a_checkpoint(checkpoint):
   assert trunk.settings['model']['width'] == 0.125 and trunk.settings['weights'] != 'random'
 
 
+def test_embeddings_of_a_whole_network_are_features_too(checkpoint):
+  path, model = checkpoint
+  trunk = load_trunk(TrunkConfig('pspnet_resnet50', path))
+  assert trunk.channels == 4
+  images = np.random.default_rng(0).integers(0, 256, (1, 16, 24, 3), dtype=np.uint8)
+  moved = np.zeros((1, 16, 24, 3), np.float32)
+  moved[:, :-4, :-4] = images[:, 4:, 4:] - np.float32(MEAN_RGB)
+  np.testing.assert_allclose(trunk(images), model(moved, training=False), atol=1e-5)
+
+
 def test_cells_lie_in_the_middle_of_their_pixels():
   """Of a network whose cell i lies on pixel 8 * i: on 8 * i + 4, the nearest to its middle."""
   class Sampled:
@@ -61,7 +71,7 @@ def test_a_trunk_as_initialised_is_only_for_trying_out():
     (TrunkConfig('mobilenet_v2'), '--restore_from is missing: the file with the weights'),
     (TrunkConfig('dino_vits8'), '--restore_from is missing: .*https://.*dino_deitsmall8'),
     (TrunkConfig('mobilenet_v2', 'file', True), 'leave one of them out'),
-    (TrunkConfig('vgg', random_backbone=True), '--model features_vgg: unknown')])
+    (TrunkConfig('vgg', random_backbone=True), '--model vgg: unknown')])
 def test_what_is_missing_is_named(config, message):
   with pytest.raises(ValueError, match=message):
     load_trunk(config)
