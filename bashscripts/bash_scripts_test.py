@@ -138,7 +138,8 @@ def test_contrast_scripts_say_what_to_set(folder):
     ('coco_stuff/train_smooseg.sh', 'coco_stuff27'), ('potsdam/train_smooseg.sh', 'potsdam3'),
     ('cityscapes/train_smooseg.sh', 'cityscapes27')])
 def test_scripts_on_frozen_features_give_commands_that_mean_something(tmp_path, script, preset):
-  train, infer = commands(tmp_path, script, DATA_DIR='/data', SEED='3', LABELS='0')
+  convert, train, infer = commands(tmp_path, script, DATA_DIR='/data', SEED='3', LABELS='0')
+  assert convert[0].endswith('convert_weights.py') and convert[1].endswith('pretrain.pth')
   method = FROZEN_METHODS[re.search(r'train_(\w+)\.py', train[0])[1]]
   assert train[train.index('--preset') + 1] == preset in method.PRESETS
   parser = argparse.ArgumentParser(allow_abbrev=False)
@@ -146,13 +147,15 @@ def test_scripts_on_frozen_features_give_commands_that_mean_something(tmp_path, 
   options = vars(parser.parse_args(train[1:]))
   # The script's own default, by which it finds the weights, is the preset's.
   assert options['backbone'] == method.PRESETS[preset]['backbone']
-  assert options['restore_from'].endswith('pretrain.pth')
+  assert options['restore_from'] == convert[2] == convert[1].replace('.pth', '.safetensors')
   assert options['seed'] == 3 and options['labels'] is False
   parser = argparse.ArgumentParser(allow_abbrev=False)
   add_arguments(parser, ClusterConfig)
   config = from_arguments(ClusterConfig, parser.parse_args(infer[1:]))
   assert config.restore_from == options['snapshot_dir'] and config.middle == 'centre'
-  other, _ = commands(tmp_path, script, DATA_DIR='/data', BACKBONE='mobilenet_v2')
+  other, _, smoothed = commands(
+      tmp_path, script, DATA_DIR='/data', BACKBONE='mobilenet_v2', CRF='1')
+  assert '--crf' in smoothed and '--crf' not in infer
   assert 'snapshots/imagenet/mobilenet_v2.weights.h5' in other and '--seed' not in other
   result = bash(script, DATA_DIR='')
   assert result.returncode != 0 and 'set DATA_DIR' in result.stderr

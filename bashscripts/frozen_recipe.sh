@@ -6,6 +6,7 @@
 #   PRESET           settings of a published run (pyscripts/train/train_$METHOD.py --help)
 #   BACKBONE         the trunk, default the preset's; RESTORE_FROM: its weights, default by BACKBONE
 #   SEED, NUM_STEPS  default: the preset's
+#   CRF=1            scores with the dense CRF too, seconds an image
 # The masks of TRAIN_LIST train the linear probe alone; LABELS=0 leaves them out.
 # We have not run these scripts, for want of the data and of the trunks' weights.
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -28,9 +29,17 @@ case "$BACKBONE" in  # the public files' own names
   *) WEIGHTS="$BACKBONE.weights.h5" ;;
 esac
 RESTORE_FROM="${RESTORE_FROM:-snapshots/imagenet/$WEIGHTS}"
+case "$RESTORE_FROM" in
+  *.pth)  # is read once, as tensors alone
+    CONVERTED="${RESTORE_FROM%.pth}.safetensors"
+    [ -f "$CONVERTED" ] || "$PYTHON" pyscripts/data/convert_weights.py "$RESTORE_FROM" "$CONVERTED"
+    RESTORE_FROM="$CONVERTED" ;;
+esac
 
 "$PYTHON" "pyscripts/train/train_$METHOD.py" --preset "$PRESET" --data_dir "$DATA_DIR" --data_list "$TRAIN_LIST" \
   --restore_from "$RESTORE_FROM" --snapshot_dir "$SNAPSHOT_DIR" "${OPTIONS[@]}"
 # The publications' protocol: the middle square at 320 pixels.
 "$PYTHON" pyscripts/inference/inference_clusters.py --restore_from "$SNAPSHOT_DIR" --data_dir "$DATA_DIR" \
   --data_list "$VAL_LIST" --size 320 --middle centre --save_dir "$SNAPSHOT_DIR/val"
+[ "${CRF:-0}" = 0 ] || "$PYTHON" pyscripts/inference/inference_clusters.py --restore_from "$SNAPSHOT_DIR" \
+  --data_dir "$DATA_DIR" --data_list "$VAL_LIST" --size 320 --middle centre --crf --save_dir "$SNAPSHOT_DIR/val_crf"

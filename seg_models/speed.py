@@ -34,11 +34,13 @@ class Work:
     bare: None, or such a function that does only what cannot be left out.
     notes: function of what `utils.benchmarking.race` says of (fast, plain, bare) that returns more
       to be reported, name -> number.
+    rounds: turns of each at least.
   """
   fast: Callable
   plain: Callable
   bare: Callable | None = None
   notes: Callable = lambda times: {}
+  rounds: int = 5
 
 
 def unit(x):

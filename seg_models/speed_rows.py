@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from seg_models import speed, speed_contrast, speed_inference, speed_training
+from seg_models import speed, speed_contrast, speed_frozen, speed_inference, speed_training
 from utils.benchmarking import peak_memory, race
 
 # What a search may hold beside the bank: similarities of 25 queries to a chunk of it, and copies.
@@ -53,6 +53,8 @@ ROWS = {
                       lambda result: result['notes']['own_share'] < 0.01),
     'contrast_step': Row(speed_contrast.contrast_step, 'at most 1.10 times without',
                          lambda result: result['cpu_ratio'] >= 1 / 1.10),
+    **{f'{name}_step_{count}': Row(speed_frozen.frozen_step(name, count))
+       for name in ('stego', 'smooseg') for count in (16, 32)},
 }
 
 
@@ -77,7 +79,7 @@ def measure(name, scale=1.0, seconds=20.0):
   ways = {'fast': work.fast, 'plain': work.plain}
   if work.bare is not None:
     ways['bare'] = work.bare
-  times = race(ways, seconds)
+  times = race(ways, seconds, work.rounds)
   plainly = times['plain']
 
   def ratios(way):

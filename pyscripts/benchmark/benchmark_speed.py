@@ -24,7 +24,8 @@ from utils import command_line, files  # noqa: E402
 from utils.benchmarking import markdown  # noqa: E402
 
 NAMES = ('supervised_loss', 'unsupervised_loss', 'clustering', 'knn_1k', 'knn_260k', 'knn_3m',
-         'inference_head', 'msc_votes', 'train_step', 'contrast_step')
+         'inference_head', 'msc_votes', 'train_step', 'contrast_step', 'stego_step_16',
+         'stego_step_32', 'smooseg_step_16', 'smooseg_step_32')
 
 
 def parse(arguments=None):

@@ -5,7 +5,14 @@ import sys
 
 import pytest
 
+from seg_models.speed_rows import ROWS
+
 SCRIPT = pathlib.Path(__file__).with_name('benchmark_speed.py')
+
+
+def test_each_row_has_its_name_on_the_command_line():
+  done = subprocess.run([sys.executable, SCRIPT, '--help'], capture_output=True, text=True)
+  assert '{' + ','.join(ROWS) + '}' in ''.join(done.stdout.split())
 
 
 def test_one_row_as_a_table_and_as_json(tmp_path):
