@@ -210,10 +210,22 @@ def build_model(config, *, outputs='logits', synchronized=False, use_global_stat
       for name in wanted}
   model = keras.Model(
       images, built[outputs] if isinstance(outputs, str) else built, name=config.name)
+  _name_by_place(model, wanted)
   for name, variable in variable_names(model).items():
     if variable.ndim > 1:
       variable.assign(_initial_kernel(name, variable.shape, seed))
   return model
+
+
+def _name_by_place(model, outputs):
+  """Names what has no weights by its place: Keras counts all that the process has built.
+
+  TensorFlow orders the terms of a sum by the names of the operations that they come from: with
+  other names the same step rounds differently, and a resumed run goes another way.
+  """
+  for place, layer in enumerate(model.layers[1:], 1):
+    if not layer.weights and layer.name not in outputs:
+      layer.name = f'{type(layer).__name__}.{place}'
 
 
 def _initial_kernel(name, shape, seed):

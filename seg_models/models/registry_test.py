@@ -154,6 +154,19 @@ def test_a_projection_costs_nothing_at_inference():
   assert programs[0] == programs[1] and 'Conv2D' in programs[0]
 
 
+@pytest.mark.parametrize('head, backbone', [
+    ('pspnet', 'resnet50'), ('deeplab_v3plus', 'mobilenet_v2'), ('ocr', 'hrnet_w18'),
+    ('features', 'dino_vits16')])
+@pytest.mark.usefixtures('shallow_hrnet')
+def test_layers_have_the_same_names_whatever_was_built_before(head, backbone):
+  """By them TensorFlow orders sums: a step of one network rounds the same in every process."""
+  config = small(head, backbone, projection='convmlp')
+  first, second = (
+      [layer.name for layer in build_model(config, outputs=('logits', 'projection')).layers]
+      for _ in range(2))
+  assert first == second and len(set(first)) == len(first)
+
+
 def test_initial_values_follow_from_name_and_seed_alone():
   def values(head, seed):
     model = build_model(small(head), seed=seed)
