@@ -88,7 +88,7 @@ def parsed(command):
     ('pascal_context', 60000, 59, 1e-4)])
 @pytest.mark.parametrize('model', [
     'hrnet_hrnet_w48', 'ocr_hrnet_w18', 'deeplab_v3_resnet101_deep', 'pspnet_resnet50',
-    'deeplab_v3_mobilenet_v2'])
+    'deeplab_v3plus_resnet101', 'deeplab_v3_mobilenet_v2'])
 def test_contrast_scripts_give_commands_that_mean_something(
     tmp_path, folder, steps, classes, weight_decay, model):
   script = f'{folder}/train_contrast.sh'
@@ -96,13 +96,16 @@ def test_contrast_scripts_give_commands_that_mean_something(
   options = parsed(train)
   assert options['num_steps'] == steps and options['weight_decay'] == weight_decay
   assert options['memory'] == 'none' and options['contrast_weight'] == 0.1
-  assert options['auxiliary_weight'] == (0.4 if model[:3] in ('ocr', 'dee') else 0)
+  assert options['auxiliary_weight'] == (
+      0.4 if model.startswith(('ocr_', 'deeplab_v3_')) else 0)
   network = ModelConfig(name=options['model'], head_dim=options['head_dim'])
-  assert network.head_dim == (None if model.startswith('hrnet') else 512)
+  widths = {'hrnet': None, 'deeplab_v3plus': 256}
+  assert network.head_dim == widths.get(network.parts()[0], 512)
   assert options['restore_from'] == 'snapshots/imagenet/' + {
       'hrnet_hrnet_w48': 'hrnet_w48.safetensors', 'ocr_hrnet_w18': 'hrnet_w18.safetensors',
       'deeplab_v3_resnet101_deep': 'resnet_v1_101_beta/model.ckpt',
       'pspnet_resnet50': 'trained/resnet_v1_50.ckpt',
+      'deeplab_v3plus_resnet101': 'trained/resnet_v1_101.ckpt',
       'deeplab_v3_mobilenet_v2': 'mobilenet_v2.weights.h5'}[model]
   dataset = dataset_for(options['dataset'], options['num_classes'])
   assert dataset.num_classes == classes
@@ -124,6 +127,23 @@ def test_the_memory_on_cityscapes_has_settings_of_its_own(tmp_path):
       DATASET='coco_stuff27', CONTRAST_WEIGHT='0', MAX_VIEWS='7')[0])
   assert (options['contrast_weight'], options['temperature'], options['max_views']) == (0, 0.07, 7)
   assert options['dataset'] == 'coco_stuff27'
+
+
+@pytest.mark.parametrize('weight, memory', [('0.1', 'both'), ('0', 'none')])
+def test_the_contrast_on_camvid_gives_commands_that_mean_something(tmp_path, weight, memory):
+  _, _, train, infer, _, infer_msc, _, *neighbours = commands(
+      tmp_path, 'camvid/train_contrast.sh', DATA_DIR='/data', BACKBONE='/weights.h5',
+      OUTPUT='/out', CONTRAST_WEIGHT=weight, MEMORY=memory, KNN='1')
+  options = parsed(train)
+  assert (options['contrast_weight'], options['memory']) == (float(weight), memory)
+  assert (options['dataset'], options['num_classes']) == ('camvid', 11)
+  assert options['model'] == 'deeplab_v3_mobilenet_v2'
+  assert options['num_steps'] == 8 * options['warmup_steps'] == 1200
+  checkpoint = f'{options["snapshot_dir"]}/model.ckpt-1199'
+  assert parsed(infer)['restore_from'] == parsed(infer_msc)['restore_from'] == checkpoint
+  assert len(neighbours) == (0 if weight == '0' else 3)
+  for command in neighbours[:2]:
+    assert command[command.index('--embedding') + 1] == 'projection' and checkpoint in command
 
 
 @pytest.mark.parametrize('folder', ['cityscapes', 'coco_stuff', 'pascal_context'])

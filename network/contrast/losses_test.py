@@ -139,6 +139,18 @@ def test_a_memory_in_blocks_of_any_size(monkeypatch, entries, temperature):
   assert check(*case(), temperature, memory(), rtol=1e-5 + 2e-7 / temperature) > 0
 
 
+def test_never_are_more_similarities_held_than_a_block_has(monkeypatch):
+  held, compare = [], losses._compare
+
+  def measured(anchors, labels, valid, own, keys, *scales):
+    held.append(anchors.shape[0] * keys[0].shape[0])
+    return compare(anchors, labels, valid, own, keys, *scales)
+  monkeypatch.setattr(losses, '_compare', measured)
+  monkeypatch.setattr(losses, '_BLOCK_ENTRIES', 39 * 7)
+  check(*case(), 0.07, memory())
+  assert held and max(held) == 39 * 7
+
+
 def test_an_empty_memory():
   features, labels, valid = case()
   keys, key_labels, key_valid = memory()
