@@ -150,7 +150,8 @@ def _predict(config, crf, trained, entries, masks, print_scores=False):
       config.overwrite)
 
   def load(entry):
-    image, label = load_view(View(entry), geometry, dataset if with_labels else None)
+    image, label = load_view(
+        View(entry), geometry, dataset if with_labels else None, trained.trunk.stride)
     return entry, image, label, image if cropped else images.read_image(entry.image)
 
   def ids(log_probs, code, image):

@@ -106,7 +106,8 @@ def test_the_crf_smooths_what_is_predicted_without_it(trained, middle):
   model = load_trained(str(trained / 'run'))
   config = config_of(trained, '', middle=middle)
   for entry in find_entries('', config.data_list, config.data_dir):
-    image, _ = load_view(View(entry), Geometry(config.size, middle, model.resampling), None)
+    image, _ = load_view(
+        View(entry), Geometry(config.size, middle, model.resampling), None, model.trunk.stride)
     pixels = image if middle == 'centre' else images.read_image(entry.image)
     log_probs = np.concatenate(list(log_probs_in_stripes(
         model.probes()['clusters'], model.code(image), pixels.shape[:2])))

@@ -85,13 +85,14 @@ def views_of(entries, crops='one'):
   return [View(entry, number) for entry in entries for number in numbers]
 
 
-def load_view(view, geometry, dataset=None):
+def load_view(view, geometry, dataset=None, stride=1):
   """What the trunk is shown of a view.
 
   Args:
     view: `View`.
     geometry: `Geometry`.
     dataset: None, or the `seg_models.datasets.Dataset` that its labels are of.
+    stride: see `Geometry.image`.
 
   Returns:
     image: uint8 [h, w, 3].
@@ -103,7 +104,7 @@ def load_view(view, geometry, dataset=None):
   example = load_example(view.entry, dataset, need_mask=dataset is not None)
   top, left, bottom, right = crop_box(example.image.shape[:2], view.crop)
   part = np.s_[top:bottom, left:right]
-  image = geometry.image(example.image[part])
+  image = geometry.image(example.image[part], stride)
   if dataset is None:
     return image, None
   label = geometry.label(example.label[part])
