@@ -9,6 +9,11 @@ def polynomial_decay(base, step, num_steps, power):
   return base * (1.0 - step / num_steps) ** power
 
 
+def is_kernel(name):
+  """Whether weight decay is for a variable: by its name, the original's or a Keras layer's."""
+  return 'weights' in name or name.endswith('/kernel')
+
+
 class MomentumSGD:
   """v = momentum * v + g; w = w - rate * v, where g includes the gradient of the L2 penalty.
 
@@ -18,8 +23,8 @@ class MomentumSGD:
   Args:
     variables: name -> trainable variable, the names being the original's.
     momentum: in [0, 1).
-    weight_decay: the penalty is weight_decay * sum(w^2) / 2 over kernels, the variables whose name
-      contains `weights`; batch norm and biases have none.
+    weight_decay: the penalty is weight_decay * sum(w^2) / 2 over kernels (`is_kernel`); batch norm
+      and biases have none.
     rate_multipliers: name -> factor of the learning rate (the original's head: 10).
 
   Create it under the distribution strategy's scope; `apply` is called across replicas.
@@ -53,7 +58,7 @@ class MomentumSGD:
       weight.assign_sub(multiplier * rate * new)
 
     for name, variable in self.variables.items():
-      decay = self.weight_decay if 'weights' in name else 0.0
+      decay = self.weight_decay if is_kernel(name) else 0.0
       strategy.extended.update(
           _tf_variable(variable), update,
           args=(gradients[name], self.velocities[name], decay, self.rate_multipliers[name],
@@ -68,8 +73,8 @@ class Adam:
 
   Args:
     variables: name -> trainable variable.
-    weight_decay: the gradient of weight_decay * sum(w^2) / 2 is added to that of kernels, the
-      variables whose name contains `weights`, before the moments, as in PyTorch's Adam.
+    weight_decay: the gradient of weight_decay * sum(w^2) / 2 is added to that of kernels
+      (`is_kernel`) before the moments, as in PyTorch's Adam.
     rate_multipliers: name -> factor of the learning rate.
 
   Create it under the distribution strategy's scope; `apply` is called across replicas.
@@ -112,7 +117,7 @@ class Adam:
       weight.assign_sub(rate * (mean / correct1) / scale)
 
     for name, variable in self.variables.items():
-      decay = self.weight_decay if 'weights' in name else 0.0
+      decay = self.weight_decay if is_kernel(name) else 0.0
       strategy.extended.update(
           _tf_variable(variable), update,
           args=(gradients[name], *self.moments[name], decay,

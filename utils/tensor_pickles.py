@@ -29,6 +29,7 @@ _WORDS = {*_STORAGES, _DICT, *_TENSOR, _PARAMETER, _OPTIONS}
 _CONSTANTS = {'BININT', 'BININT1', 'BININT2', 'LONG1', 'BINFLOAT', 'BINUNICODE'}
 _FIXED = {'NONE': None, 'NEWTRUE': True, 'NEWFALSE': False}
 _EMPTY = {'EMPTY_DICT': dict, 'EMPTY_LIST': list, 'EMPTY_TUPLE': tuple}
+_MOST = 2 ** 48  # values; what NumPy multiplies by their bytes must fit 64 bits
 _TUPLES = {'TUPLE1': 1, 'TUPLE2': 2, 'TUPLE3': 3}
 
 
@@ -171,7 +172,7 @@ def _storage(identity):
 def _tensor(storage, offset, shape, strides):
   def sizes(value):
     return isinstance(value, tuple) and all(
-        type(length) is int and length >= 0 for length in value)
+        type(length) is int and 0 <= length < _MOST for length in value)
   if not (isinstance(storage, Storage) and sizes((offset,)) and sizes(shape) and sizes(strides)
           and len(shape) == len(strides)):
     raise ValueError('a tensor has no proper sizes')

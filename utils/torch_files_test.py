@@ -151,7 +151,8 @@ def test_a_file_of_no_named_tensors_is_told(tmp_path, root):
 @pytest.mark.parametrize('count, offset, shape, strides', [
     (6, 0, (7,), (1,)), (6, 1, (6,), (1,)), (6, 0, (2, 2), (5, 1)), (6, 0, (10 ** 9,), (0,)),
     (6, -1, (2,), (1,)), (6, 0, (-2,), (1,)), (6, 0, (2,), (-1,)), (6, 0, (2, 3), (1,)),
-    (6, 6, (), ()), (10 ** 12, 0, (2,), (1,)), (5, 0, (2,), (1,)), (-6, 0, (2,), (1,))])
+    (6, 6, (), ()), (10 ** 12, 0, (2,), (1,)), (5, 0, (2,), (1,)), (-6, 0, (2,), (1,)),
+    (6, 0, (1,), (2 ** 70,)), (6, 0, (0, 2 ** 70), (1, 1))])
 @pytest.mark.parametrize('save', [write, write_legacy])
 def test_sizes_that_lie_are_told(tmp_path, save, count, offset, shape, strides):
   writer = Writer(legacy=save is write_legacy)

@@ -8,7 +8,7 @@ import zlib
 import numpy as np
 import tensorflow as tf
 
-from network.segsort.prototypes import l2_normalize
+from network.stego.probes import cluster_log_probs, cluster_similarities
 
 
 def initial_prototypes(count, dim, seed):
@@ -24,28 +24,14 @@ def initial_prototypes(count, dim, seed):
   return (values / np.linalg.norm(values, axis=1, keepdims=True)).astype(np.float32)
 
 
-def cosines(code, prototypes):
-  """Cosines of codes and prototypes.
-
-  Args:
-    code: float [..., D], of any length; so are the prototypes.
-    prototypes: float [K, D].
-
-  Returns:
-    float32 [..., K] in [-1, 1]; 0 and no gradient for a zero vector. The gradient flows through
-    both.
-  """
-  return tf.tensordot(l2_normalize(code), l2_normalize(prototypes), [[-1], [1]])
-
-
 def student_cosines(code, student):
-  """`cosines` whose gradient reaches the student alone."""
-  return cosines(tf.stop_gradient(code), student)
+  """`cluster_similarities` whose gradient reaches the student alone."""
+  return cluster_similarities(tf.stop_gradient(code), student)
 
 
 def teacher_cosines(code, teacher):
-  """`cosines` whose gradient reaches the codes alone."""
-  return cosines(code, tf.stop_gradient(teacher))
+  """`cluster_similarities` whose gradient reaches the codes alone."""
+  return cluster_similarities(code, tf.stop_gradient(teacher))
 
 
 def next_teacher(teacher, student, momentum):
@@ -63,4 +49,4 @@ def log_probabilities(code, teacher, scale):
   The original's scale is 2, where it trains with 10: of 27 orthogonal clusters the best gets 22 %,
   and a CRF that is handed these decides much by its pairwise terms.
   """
-  return tf.nn.log_softmax(scale * teacher_cosines(code, teacher))
+  return cluster_log_probs(code, tf.stop_gradient(teacher), scale)

@@ -35,7 +35,10 @@ def main(arguments=None, method=None, description=__doc__):
     parser.add_argument('method', choices=FROZEN_METHODS)
     method = next((name for name in arguments[:1] if name in FROZEN_METHODS), 'dino_kmeans')
   add_training_arguments(parser, method)
-  return train_from_arguments(method, parser.parse_args(arguments))
+  namespace = parser.parse_args(arguments)
+  if getattr(namespace, 'method', method) != method:  # flags before it were those of another one
+    parser.error(f'{namespace.method}: the method has to be the first argument')
+  return train_from_arguments(method, namespace)
 
 
 if __name__ == '__main__':

@@ -1,7 +1,7 @@
 """Trains SmooSeg on the features of a trunk that stays as it is; no label is needed.
 
   python pyscripts/train/train_smooseg.py --preset cityscapes27 --data_dir cityscapes/ \
-    --data_list cityscapes/train.txt --restore_from dino_vitsmall8_pretrain.safetensors \
+    --data_list cityscapes/train.txt --restore_from dino_vits8.safetensors \
     --snapshot_dir snapshots/smooseg
   python pyscripts/train/train_smooseg.py --images my_photos/ --num_classes 12 \
     --backbone mobilenet_v2 --restore_from mobilenet_v2.weights.h5 --snapshot_dir snapshots/mine

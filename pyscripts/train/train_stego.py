@@ -1,7 +1,7 @@
 """Trains STEGO: codes of a frozen trunk's features that correspond, and clusters of them.
 
   python pyscripts/train/train_stego.py --preset coco_stuff27_vits --data_dir cocostuff/ \
-    --data_list cocostuff/train.txt --restore_from dino_deitsmall8_pretrain.npz \
+    --data_list cocostuff/train.txt --restore_from dino_vits8.safetensors \
     --snapshot_dir snapshots/stego
 Any folder of images, without a label, on whichever trunk there is:
   python pyscripts/train/train_stego.py --images my_photos/ --num_classes 12 \

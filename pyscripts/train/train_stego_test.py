@@ -66,6 +66,13 @@ def test_a_batch_of_one_image_is_refused_before_anything_long(main, images, tmp_
           '--batch_size', '1'])
 
 
+def test_the_method_has_to_come_first(main, capsys):
+  del main  # which puts the scripts on the path
+  with pytest.raises(SystemExit):
+    sys.modules['train_frozen'].main(['--snapshot_dir', 'run', 'stego'])
+  assert 'stego: the method has to be the first argument' in capsys.readouterr().err
+
+
 def test_presets_and_flags_of_the_original(main, monkeypatch):
   """A preset gives the trunk and the settings; flags that are given besides go before them."""
   seen = {}

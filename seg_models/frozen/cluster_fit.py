@@ -16,15 +16,19 @@ def sample_codes(codes_of, store, seed, most=_CODES):
     codes_of: function from features float32 [B, h, w, C] to codes [B, h, w, D].
     store: `seg_models.frozen.store.FeatureStore`.
     seed: non-negative int.
-    most: about how many codes; of each view as many, at places that are drawn for it.
+    most: at most so many codes; of each view as many, at places that are drawn for it, of a data
+      set with more views one of so many views.
 
   Returns:
     float32 [P, D]; codes of zeros, which have no direction, are left out.
   """
   count = len(store)
   samples = []
-  for begin in tqdm.tqdm(range(0, count, _AT_ONCE), desc='codes'):
-    indices = np.arange(begin, min(begin + _AT_ONCE, count))
+  views = np.arange(count)
+  if count > most:  # a code of each were too many
+    views = np.sort(np.random.default_rng([seed, count]).permutation(count)[:most])
+  for begin in tqdm.tqdm(range(0, len(views), _AT_ONCE), desc='codes'):
+    indices = views[begin:begin + _AT_ONCE]
     codes = np.asarray(codes_of(store.features(indices)), np.float32)
     codes = codes.reshape(len(indices), -1, codes.shape[-1])
     each = min(codes.shape[1], max(1, most // count))

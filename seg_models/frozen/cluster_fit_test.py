@@ -34,6 +34,16 @@ def test_codes_are_sampled_from_every_view_and_have_unit_length():
   assert not np.array_equal(few[:5], sample_codes(lambda f: f, store, 1, most=80)[:5])
 
 
+def test_of_many_views_some_are_looked_at():
+  store, seen = Store(), []
+
+  def codes_of(features):
+    seen.append(len(features))
+    return features
+  assert len(sample_codes(codes_of, store, 0, most=30)) <= 30
+  assert sum(seen) == 30
+
+
 def test_directions_are_found_whatever_the_lengths():
   found = fit_clusters(lambda features: 2 * features, Store(), 3, restarts=3, seed=1)
   assert found.objective > 0.98

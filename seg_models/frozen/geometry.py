@@ -40,9 +40,16 @@ class Geometry:
       if getattr(self, name) not in choices:
         raise ValueError(f'--{name} {getattr(self, name)}: one of {", ".join(choices)}')
 
-  def image(self, image):
-    """The image uint8 [H, W, 3] as it is shown: uint8 [h, w, 3]."""
+  def image(self, image, stride=1):
+    """The image uint8 [H, W, 3] as it is shown: uint8 [h, w, 3].
+
+    Whole images (`middle='none'`) get the nearest sides that are multiples of `stride`. Otherwise
+    the last cells of features would reach beyond the image, which interpolation to the image's
+    size would not know, and cells of its mirror image would lie between its own.
+    """
     size = resized_size(image.shape[:2], self.size)
+    if self.middle == 'none':
+      size = tuple(max(1, round(length / stride)) * stride for length in size)
     if self.resampling == 'nearest':
       image = resize_nearest(image, size)
     else:

@@ -30,6 +30,15 @@ def test_nearest_is_pillows(size):
   np.testing.assert_array_equal(resize_nearest(image, size), expected)
 
 
+@pytest.mark.parametrize('shape, stride, expected', [
+    ((45, 60), 8, (32, 40)), ((45, 60), 1, (32, 42)), ((60, 45), 14, (42, 28)),
+    ((9, 90), 64, (64, 320))])
+def test_whole_images_have_whole_cells(shape, stride, expected):
+  image = np.zeros((*shape, 3), np.uint8)
+  assert Geometry(32, 'none').image(image, stride).shape[:2] == expected
+  assert Geometry(32).image(image, stride).shape[:2] == (32, 32)
+
+
 def test_labels_are_where_the_image_is():
   """With a nearest pixel for both, an image of the labels is the labels of the image."""
   labels = np.random.default_rng(1).integers(0, 200, (31, 45), dtype=np.uint8)

@@ -12,7 +12,12 @@ from seg_models.evaluation import Pair
 from seg_models.frozen.cluster_folder import IGNORED, KINDS, ClusterFolder
 from seg_models.frozen.geometry import MIDDLES, RESAMPLINGS, Geometry
 from seg_models.frozen.painting import gallery, paint
-from seg_models.frozen.trained import load_trained, log_probs_in_stripes, predict
+from seg_models.frozen.trained import (
+  load_trained,
+  log_probs_in_stripes,
+  newest_checkpoint,
+  predict,
+)
 from seg_models.frozen.views import View, find_entries, has_masks, load_view
 from seg_models.scoring import score
 from utils import files, images
@@ -73,9 +78,16 @@ def predict_clusters(config, crf=None):
   for name in ('restore_from', 'save_dir'):
     if not getattr(config, name):
       raise ValueError(f'--{name} is missing: see --help')
-  crf = (crf or DenseCRFConfig()) if config.crf else None
+  crf = crf or DenseCRFConfig()
+  if not config.crf and crf != DenseCRFConfig():
+    raise ValueError('parameters of a CRF without --crf, which uses it')
+  crf = crf if config.crf else None
   exact_float32()
   entries = find_entries(config.images, config.data_list, config.data_dir, unique_ids=True)
+  if config.images and pathlib.Path(config.images).resolve() in (
+      save_dir := pathlib.Path(config.save_dir).resolve(), *save_dir.parents):
+    raise ValueError(f'--save_dir {config.save_dir} is in --images, where another call would take '
+                     'the results for images: name a folder elsewhere')
   masks = has_masks(entries)
   if config.choose_on_labels:
     if not masks:
@@ -93,6 +105,8 @@ def _best_checkpoint(config, crf, entries):
                      "folder of the run, all of whose are scored")
   prefixes = sorted({path.with_suffix('') for path in pathlib.Path(config.restore_from).glob(
       'model.ckpt-*.index')}, key=lambda path: int(path.name.rpartition('-')[2]))
+  if not prefixes:
+    newest_checkpoint(config.restore_from)  # which says that there is none
   scores, trunk = {}, None
   for prefix in prefixes:
     part = dataclasses.replace(
@@ -110,27 +124,34 @@ def _best_checkpoint(config, crf, entries):
 
 def _predict(config, crf, trained, entries, masks, print_scores=False):
   """`predict_clusters` of one checkpoint: the main probe's `seg_models.scoring.Scores`, or None."""
-  dataset = trained.dataset
-  if (config.dataset, config.num_classes, config.ignore_label) != (None, None, None):
-    dataset = dataset_for(
-        config.dataset, config.num_classes if config.num_classes or config.dataset
-        else dataset.num_classes, config.ignore_label)
+  dataset = _dataset(config, trained.dataset)
   probes = trained.probes()
+  if 'linear' in probes and dataset.num_classes != trained.dataset.num_classes:
+    del probes['linear']
+    print(f'The linear probe tells {trained.dataset.num_classes} classes apart, not '
+          f'{dataset.num_classes}: it is left out.')
+    if not probes:
+      raise ValueError(f'{config.restore_from} is a linear probe: leave --dataset and '
+                       '--num_classes out')
   kinds = dict(zip(KINDS, probes, strict=False))
   geometry = Geometry(config.size, config.middle, config.resampling or trained.resampling)
   cropped = config.middle == 'centre'
   with_labels = masks and cropped
+  if config.cluster_map and not masks:
+    _read_map(config.cluster_map, dataset)  # wrong ones are refused before all predictions
   settings = {
       **trained.settings, 'geometry': dataclasses.asdict(geometry), 'flip': config.flip,
       'crf': crf and dataclasses.asdict(crf), 'masks': masks, 'dataset': dataset.name,
-      'num_classes': dataset.num_classes, 'many_to_one': config.many_to_one,
+      'num_classes': dataset.num_classes, 'ignore_label': dataset.ignore_label,
+      'many_to_one': config.many_to_one,
       'cluster_map': config.cluster_map and files.read_json(config.cluster_map)}
   folder = ClusterFolder(
       config.save_dir, entries, settings, (*kinds, *['labels'] * with_labels), _PAINTED,
       config.overwrite)
 
   def load(entry):
-    image, label = load_view(View(entry), geometry, dataset if with_labels else None)
+    image, label = load_view(
+        View(entry), geometry, dataset if with_labels else None, trained.trunk.stride)
     return entry, image, label, image if cropped else images.read_image(entry.image)
 
   def ids(log_probs, code, image):
@@ -157,11 +178,22 @@ def _predict(config, crf, trained, entries, masks, print_scores=False):
   main = next(iter(probes))
   count = getattr(trained.method, 'num_clusters', dataset.num_classes)
   classes = _classes(main, scores.get(main), config, dataset, count)
-  _write_pictures(folder, geometry, cropped, classes, dataset)
+  _write_pictures(folder, geometry, cropped, classes, count, dataset)
   folder.finish()
   print(f'{len(entries)} images in {folder.path}: gray/ (ids of {main}), color/ and overlay/ '
         f'(pictures), {SHEET} (where each id covers most), {MAP} (what they mean)')
   return scores.get(main)
+
+
+def _dataset(config, own):
+  """The `Dataset` that flags name, or that of the checkpoint, perhaps with another ignore label."""
+  if config.dataset is None and config.num_classes in (None, own.num_classes):
+    dataset = own
+  else:
+    dataset = dataset_for(config.dataset, config.num_classes)
+  if config.ignore_label is None:
+    return dataset
+  return dataclasses.replace(dataset, ignore_label=config.ignore_label)
 
 
 def _score(folder, kind, dataset, hungarian, config):
@@ -178,7 +210,9 @@ def _classes(main, scores, config, dataset, count):
   if main == 'linear':
     return np.arange(count)
   if scores is not None:
-    found = scores.matching['classes_of_clusters']
+    # The Hungarian method gives clusters without a pixel the classes that are left over.
+    found = np.where(scores.matching['counts'].any(1),
+                     scores.matching['classes_of_clusters'], NO_CLASS)
     return np.concatenate([found, np.full(count - len(found), NO_CLASS)])
   if not config.cluster_map:
     return None
@@ -198,7 +232,7 @@ def _read_map(path, dataset):
     raise ValueError(f'{path} is no {MAP} of inference_clusters.py ({error!r})') from error
 
 
-def _write_pictures(folder, geometry, cropped, classes, dataset):
+def _write_pictures(folder, geometry, cropped, classes, count, dataset):
   def shown(entry):
     image = images.read_image(entry.image)
     return geometry.image(image) if cropped else image
@@ -207,10 +241,12 @@ def _write_pictures(folder, geometry, cropped, classes, dataset):
   images.write_png(
       folder.path / SHEET, gallery(folder, shown, counts, classes, dataset))
   named = classes is not None
+  pixels_of = np.zeros(count, np.int64)  # of clusters that are nowhere, too
+  pixels_of[:counts.shape[1]] = counts.sum(0)
   files.write_json(folder.path / MAP, {
       'classes': list(dataset.classes) if named else None,
       'clusters': [
           {'cluster': cluster, 'pixels': int(pixels),
            **({'class': int(classes[cluster]), 'name': dataset.classes[classes[cluster]]}
               if named and classes[cluster] != NO_CLASS else {'class': None, 'name': None})}
-          for cluster, pixels in enumerate(counts.sum(0))]})
+          for cluster, pixels in enumerate(pixels_of)]})

@@ -66,6 +66,7 @@ def check_scores(folder, labels):
   assert metrics['probe'] == 'clusters' and not metrics['hungarian']['many_to_one']
   stored = json.loads((folder / 'clusters.json').read_text())
   assert stored['classes'] == list(DATASET.classes)
+  classes = np.where(counts.counts.any(1), classes, NO_CLASS)
   for entry in stored['clusters']:
     index = classes[entry['cluster']]
     assert entry['class'] == (None if index == NO_CLASS else index)
@@ -101,11 +102,12 @@ def test_the_crf_smooths_what_is_predicted_without_it(trained, middle):
   crf = DenseCRFConfig(iterations=3, bilateral_sxy=9.0)
   for name, use in (('plain', False), ('smooth', True)):
     assert predict_clusters(config_of(
-        trained, f'{name}_{middle}', middle=middle, crf=use), crf) == 0
+        trained, f'{name}_{middle}', middle=middle, crf=use), crf if use else None) == 0
   model = load_trained(str(trained / 'run'))
   config = config_of(trained, '', middle=middle)
   for entry in find_entries('', config.data_list, config.data_dir):
-    image, _ = load_view(View(entry), Geometry(config.size, middle, model.resampling), None)
+    image, _ = load_view(
+        View(entry), Geometry(config.size, middle, model.resampling), None, model.trunk.stride)
     pixels = image if middle == 'centre' else images.read_image(entry.image)
     log_probs = np.concatenate(list(log_probs_in_stripes(
         model.probes()['clusters'], model.code(image), pixels.shape[:2])))
@@ -147,6 +149,40 @@ def test_images_without_labels_are_painted_by_an_older_map(trained):
           images.read_mask(trained / f'mapped/{kind}/{name}.png'))
 
 
+def test_the_checkpoints_classes_are_kept_whatever_else_is_said(trained):
+  """With other classes clusters are scored; the linear probe, which tells its own apart, is not."""
+  config = config_of(trained, 'own', ignore_label=255, num_classes=DATASET.num_classes)
+  assert predict_clusters(config) == 0
+  stored = json.loads((trained / 'own/clusters.json').read_text())
+  assert stored['classes'] == list(DATASET.classes)
+  assert predict_clusters(config_of(trained, 'more', num_classes=DATASET.num_classes + 1)) == 0
+  assert not (trained / 'more/metrics_linear.json').exists()
+  assert (trained / 'more/metrics.json').exists() and not (trained / 'more/linear').exists()
+
+
+def test_a_cluster_that_is_nowhere_means_nothing(trained):
+  """All clusters are listed; those without a pixel have no class, though they were given one."""
+  data_list = trained / 'scenes/one.txt'
+  data_list.write_text((trained / 'scenes/val.txt').read_text().splitlines()[0])
+  assert predict_clusters(config_of(
+      trained, 'few', data_list=str(data_list), size=8, overwrite=True)) == 0
+  clusters = json.loads((trained / 'few/clusters.json').read_text())['clusters']
+  assert [entry['cluster'] for entry in clusters] == list(range(8))
+  nowhere = [entry for entry in clusters if not entry['pixels']]
+  assert nowhere and all(entry['class'] is None for entry in nowhere)
+
+
+def test_parameters_of_a_crf_need_the_crf(trained):
+  with pytest.raises(ValueError, match='without --crf'):
+    predict_clusters(config_of(trained, 'wrong'), DenseCRFConfig(iterations=3))
+
+
+def test_no_checkpoint_to_choose_is_said(trained, tmp_path):
+  with pytest.raises(FileNotFoundError, match='holds no checkpoint'):
+    predict_clusters(config_of(
+        trained, 'wrong', restore_from=str(tmp_path), choose_on_labels=True))
+
+
 def test_choosing_on_labels_says_so(trained, capsys):
   config = config_of(trained, 'chosen', choose_on_labels=True, many_to_one=True)
   assert predict_clusters(config) == 0
@@ -163,7 +199,10 @@ def test_choosing_on_labels_says_so(trained, capsys):
     ({'restore_from': ''}, '--restore_from is missing'),
     ({'save_dir': ''}, '--save_dir is missing'),
     ({'images': 'photos'}, 'which images'),
-    ({'choose_on_labels': True, 'data_list': '', 'images': 'JPEGImages'}, 'needs a --data_list')])
+    ({'choose_on_labels': True, 'data_list': '', 'images': 'JPEGImages'}, 'needs a --data_list'),
+    ({'data_list': '', 'images': 'JPEGImages', 'save_dir': 'JPEGImages/out'}, 'is in --images'),
+    ({'data_list': '', 'images': 'JPEGImages', 'cluster_map': '../mapped/clusters.json',
+      'dataset': 'camvid'}, 'is of other classes than --dataset camvid')])
 def test_what_is_wrong_is_named(trained, changes, message, monkeypatch):
   monkeypatch.chdir(trained / 'scenes')
   with pytest.raises(ValueError, match=message):

@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from seg_models.datasets import dataset_for
 from seg_models.frozen import run
 from seg_models.frozen.methods import FROZEN_METHODS
 from seg_models.frozen.trained import load_trained
 from seg_models.models import ModelConfig, build_model, variable_names
 from utils import checkpoints, images
+from utils.optimizer import is_kernel
 from utils.scenes import write_scenes
 
 
@@ -122,6 +124,25 @@ def test_a_linear_probe_without_masks_is_refused(folder, tmp_path):
       line.split()[0] for line in (folder / 'scenes/train.txt').read_text().splitlines()))
   with pytest.raises(ValueError, match='dino_linear is trained on masks'):
     train('dino_linear', flags_of(folder, 'bare', data_list=data_list))
+
+
+@pytest.mark.parametrize('method', ['stego', 'smooseg'])
+def test_a_batch_of_one_is_refused_before_anything_long(folder, method, tmp_path):
+  with pytest.raises(ValueError, match=f'--batch_size 1: {method} compares images'):
+    train(method, flags_of(folder, 'one', snapshot_dir=tmp_path / 'run', batch_size=1,
+                           restore_from='missing'))
+
+
+@pytest.mark.parametrize('method', FROZEN_METHODS)
+def test_every_method_has_weights_that_decay(method):
+  """--weight_decay does nothing but for variables of certain names."""
+  method_class = FROZEN_METHODS[method]
+  config = method_class.Config()
+  model = method_class.build_head(6, config, 0)
+  names = method_class(model, dataset_for(None, 3), config, 2, 0).variables()
+  decaying = {name for name in names if is_kernel(name)}
+  heads = {f'head/{layer}/kernel' for layer in ('linear', 'hidden', 'last')}
+  assert decaying == {'linear_probe/kernel', *(heads if method in ('stego', 'smooseg') else ())}
 
 
 def test_how_many_clusters_must_be_said():

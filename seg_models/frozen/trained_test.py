@@ -7,6 +7,7 @@ import tensorflow as tf
 from network.common.layers import resize_bilinear
 from seg_models.datasets import dataset_for
 from seg_models.frozen import trained
+from seg_models.frozen.geometry import Geometry
 from seg_models.frozen.methods import FROZEN_METHODS
 from seg_models.frozen.trained import (
   Trained,
@@ -70,6 +71,27 @@ def test_codes_are_averaged_over_an_image_and_its_mirror_image():
   assert list(whole.probes()) == ['clusters', 'linear']
   unlabelled = dataclasses.replace(whole, labelled=False)
   assert list(unlabelled.probes()) == ['clusters']
+
+
+def test_an_edge_is_predicted_where_it_is():
+  """Whatever the width; of cells that hang over the last column it was half a cell away."""
+  class Means(Trunk):
+    def __call__(self, images):
+      short = -np.array(images.shape[1:3]) % 8
+      images = np.pad(images, [(0, 0), (0, short[0]), (0, short[1]), (0, 0)], 'edge')
+      cells = images.reshape(len(images), images.shape[1] // 8, 8, images.shape[2] // 8, 8, 3)
+      return tf.constant(cells.mean((2, 4)), tf.float32)
+
+  method_class = FROZEN_METHODS['dino_kmeans']
+  method = method_class(method_class.build_head(3, None, 0), dataset_for(None, 3),
+                        method_class.Config(), 1, 0)
+  whole = Trained(method, {}, Means(), dataset_for(None, 3), False, 'bilinear', {})
+  image = np.zeros((96, 130, 3), np.uint8)
+  image[:, 120:] = 255
+  for flip in (False, True):
+    code = whole.code(Geometry(96, 'none').image(image, 8), flip)
+    bright = np.concatenate(list(log_probs_in_stripes(lambda x: x, code, image.shape[:2])))[..., 0]
+    assert abs((bright > 127.5).argmax(1) - 120).max() <= 1
 
 
 @pytest.fixture(scope='module')

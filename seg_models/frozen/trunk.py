@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from network.common import vision_transformer as vit
 from network.common.preprocessing import MEAN_RGB
-from seg_models.models import ModelConfig, build_model
+from seg_models.models import ModelConfig, build_model, output_stride_of
 from seg_models.models.registry import BACKBONES
 from seg_models.models.restoring import config_for, restore_model
 from seg_models.training_setup import require_weights
@@ -54,6 +54,11 @@ class FrozenTrunk:
   @property
   def channels(self):
     return self.model.output_shape[-1]
+
+  @property
+  def stride(self):
+    """Pixels of an image per cell of its features."""
+    return output_stride_of(ModelConfig(**self.settings['model']))
 
   def __call__(self, images):
     """Features of images, without gradient.
@@ -103,7 +108,7 @@ def load_trunk(config, precision='float32'):
     print(restore_model(model, config.restore_from).summary())
     weights = resuming.fingerprint(config.restore_from)
   model.trainable = False
-  shift = 0 if model_config.parts()[1] in vit.SHAPES else model_config.output_stride // 2
+  shift = 0 if model_config.parts()[1] in vit.SHAPES else output_stride_of(model_config) // 2
   return FrozenTrunk(model, {
       'model': dataclasses.asdict(model_config), 'weights': weights, 'precision': precision,
       'shift': shift})

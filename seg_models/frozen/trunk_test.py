@@ -62,8 +62,14 @@ def test_a_trunk_as_initialised_is_only_for_trying_out():
   trunk = load_trunk(TrunkConfig('mobilenet_v2', random_backbone=True, output_stride=16))
   assert trunk(np.zeros((1, 32, 32, 3), np.uint8)).shape[1] == 2
   assert trunk.settings['weights'] == 'random' and trunk.settings['shift'] == 8
+  assert trunk.stride == 16
   trunk = load_trunk(TrunkConfig('dino_vits16', random_backbone=True))
-  assert trunk.settings['shift'] == 0
+  assert trunk.settings['shift'] == 0 and trunk.stride == 16
+
+
+def test_a_network_is_moved_by_half_a_cell_of_its_head():
+  trunk = load_trunk(TrunkConfig('deeplab_v3plus_mobilenet_v2', random_backbone=True))
+  assert trunk.stride == 4 and trunk.settings['shift'] == 2
 
 
 @pytest.mark.parametrize('config, message', [

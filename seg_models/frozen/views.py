@@ -57,7 +57,7 @@ def find_entries(images, data_list, data_dir, *, unique_ids=False):
   Masks are looked for where the list names them, and need not be named.
 
   Raises:
-    ValueError: none or both are given.
+    ValueError: none or both are given; or some images have masks and some have none.
     What `find_images` and `read_list` raise.
   """
   if bool(images) == bool(data_list):
@@ -65,13 +65,17 @@ def find_entries(images, data_list, data_dir, *, unique_ids=False):
   if images:
     return find_images(images)
   entries = read_list(data_list, data_dir, need_mask=False, unique_ids=unique_ids)
+  without = [entry.image for entry in entries if entry.mask is None]
+  if 0 < len(without) < len(entries):
+    raise ValueError(f'{data_list}: {len(without)} of {len(entries)} lines name no mask, that of '
+                     f'{without[0]} for one: give masks to all or to none')
   if has_masks(entries):
     read_list(data_list, data_dir)  # which says what is missing
   return entries
 
 
 def has_masks(entries):
-  """Whether every image has a mask; some with and some without count as none."""
+  """Whether every image has a mask."""
   return all(entry.mask is not None for entry in entries)
 
 
@@ -81,13 +85,14 @@ def views_of(entries, crops='one'):
   return [View(entry, number) for entry in entries for number in numbers]
 
 
-def load_view(view, geometry, dataset=None):
+def load_view(view, geometry, dataset=None, stride=1):
   """What the trunk is shown of a view.
 
   Args:
     view: `View`.
     geometry: `Geometry`.
     dataset: None, or the `seg_models.datasets.Dataset` that its labels are of.
+    stride: see `Geometry.image`.
 
   Returns:
     image: uint8 [h, w, 3].
@@ -99,7 +104,7 @@ def load_view(view, geometry, dataset=None):
   example = load_example(view.entry, dataset, need_mask=dataset is not None)
   top, left, bottom, right = crop_box(example.image.shape[:2], view.crop)
   part = np.s_[top:bottom, left:right]
-  image = geometry.image(example.image[part])
+  image = geometry.image(example.image[part], stride)
   if dataset is None:
     return image, None
   label = geometry.label(example.label[part])

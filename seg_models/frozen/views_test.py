@@ -49,6 +49,10 @@ def test_lists_need_no_masks_but_those_named_must_be_there(tmp_path):
   data_list.write_text('a.png missing.png\n')
   with pytest.raises(FileNotFoundError, match='missing.png'):
     find_entries('', str(data_list), str(tmp_path))
+  write(tmp_path / 'b.png')
+  data_list.write_text('a.png\nb.png b.png\n')
+  with pytest.raises(ValueError, match=r'1 of 2 lines name no mask, that of .*a\.png'):
+    find_entries('', str(data_list), str(tmp_path))
   for both in (('', ''), (str(tmp_path), str(data_list))):
     with pytest.raises(ValueError, match='--images FOLDER, or --data_list'):
       find_entries(*both, '')

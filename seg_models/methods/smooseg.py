@@ -107,6 +107,7 @@ class Smooseg:
   Config = SmoosegConfig
   name = 'smooseg'
   needs_labels = False
+  least_batch = 2
   DEFAULTS = _TRAINING
   # As published. 3000 or 8000 steps; that the latter are COCO-Stuff's is from the paper.
   PRESETS = {

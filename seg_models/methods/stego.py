@@ -7,8 +7,9 @@ import tensorflow as tf
 from network.common import replicas
 from network.common.channel_dropout import channel_masks
 from network.common.preprocessing import MEAN_RGB
+from network.common.vision_transformer import IMAGENET_DEVIATION
 from network.stego import probes
-from network.stego.collapse import effective_rank
+from network.stego.collapse import effective_rank, used_clusters
 from network.stego.correspondence import Correspondence, correspondence_loss
 from network.stego.crf_loss import crf_loss
 from network.stego.head import SegmentationHead, uniform_initializer
@@ -25,7 +26,6 @@ _LEAST_RANK, _MOST_ALIKE, _LEAST_USED = 1.2, 0.95, 1.2
 _PATIENCE = 200
 _DIM = 70
 _RESTARTS = 3  # of k-means
-_IMAGENET_STD = (0.229, 0.224, 0.225)
 # Kinds of random numbers of a step.
 _DROPOUT, _POINTS, _OTHER_POINTS, _PAIRING, _PIXELS, _KINDS = range(6)
 
@@ -147,7 +147,8 @@ class Stego:
 
     metrics.update(
         {name: value for name, (_, value) in losses.items()},
-        effective_rank=effective_rank(code), used_clusters=self._used_clusters(code))
+        effective_rank=effective_rank(code),
+        used_clusters=used_clusters(probes.cluster_similarities(code, self.centroids)))
     metrics, state = self._watch(metrics, state, count)
     return StepOutput(loss, {**metrics, **probe_metrics}, state)
 
@@ -177,17 +178,11 @@ class Stego:
   def _crf(self, images, code, step):
     """The mean of this replica's images; all are sampled at the same pixels."""
     config = self.config
-    colors = (images + tf.constant(MEAN_RGB)) / (255 * tf.constant(_IMAGENET_STD))
+    colors = (images + tf.constant(MEAN_RGB)) / tf.constant(255 * IMAGENET_DEVIATION, tf.float32)
     return crf_loss(
         colors, code, self._seed(step, _PIXELS), config.crf_samples, alpha=config.crf_alpha,
         beta=config.crf_beta, gamma=config.crf_gamma, bilateral_weight=config.crf_w1,
         spatial_weight=config.crf_w2, shift=config.crf_shift)
-
-  def _used_clusters(self, code):
-    """How many clusters pixels are spread over, exp of the entropy: 1 to K."""
-    choice = probes.cluster_assignment(probes.cluster_similarities(code, self.centroids))
-    share = tf.reduce_mean(choice, [0, 1, 2])
-    return tf.exp(-tf.reduce_sum(tf.math.xlogy(share, share)))
 
   def _watch(self, metrics, state, count):
     """Metrics as totals and weights, and the state, which counts collapsed steps in a row."""
