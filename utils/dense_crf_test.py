@@ -96,7 +96,7 @@ def test_unary_is_clipped_and_takes_logits():
 def test_lattice_is_close_to_exact_on_photographs(parts):
   """The kernel's values, and labels: far fewer differ than the CRF changes."""
   rng = np.random.default_rng(0)
-  size = 36
+  size = 48
   image = crop(parts, size)
   coarse = cv2.resize(scores(rng, 8, 8, 6), (size, size), interpolation=cv2.INTER_CUBIC)
   features = crfs.bilateral_features(image, 67.0, 3.0)
@@ -107,7 +107,7 @@ def test_lattice_is_close_to_exact_on_photographs(parts):
     filtered.append(scale * kernel(scale * values))
   error = np.abs(filtered[0] - filtered[1])
   assert error.mean() < 0.05 * filtered[0].mean()
-  assert error.max() < 0.3  # one pixel that is hardly like any other
+  assert error.max() < 0.15  # one pixel that is hardly like any other
   exact, lattice = dense_crf(coarse, image, EXACT), dense_crf(coarse, image)
   assert np.abs(exact - lattice).mean() < 0.01
   changed = (exact.argmax(-1) != coarse.argmax(-1)).mean()
