@@ -56,9 +56,19 @@ def _weights(positions, size):
 
 
 def _separable(x, rows, columns):
-  """Applies matrices [h', h] and [w', w] to the axes of x, float32 [B, h, w, C]."""
-  x = tf.einsum('ph,bhwc->bpwc', rows, x)
-  return tf.einsum('qw,bpwc->bpqc', columns, x)
+  """Applies matrices [h', h] and [w', w] to the axes of x, float32 [B, h, w, C].
+
+  As products of the matrices with what lies together in memory: an einsum would transpose x.
+  """
+  def lengths(of):
+    return [tf.shape(of)[axis] if length is None else length
+            for axis, length in enumerate(of.shape)]
+
+  batch, height, width, channels = lengths(x)
+  (new_height, _), (new_width, _) = lengths(rows), lengths(columns)
+  x = tf.matmul(columns, tf.reshape(x, [batch * height, width, channels]))
+  x = tf.matmul(rows, tf.reshape(x, [batch, height, new_width * channels]))
+  return tf.reshape(x, [batch, new_height, new_width, channels])
 
 
 def resize_bilinear_legacy(x, size):
