@@ -58,7 +58,8 @@ def _after_two_steps(name, replicas=1, **options):
   step = TrainStep(made, made.variables(), loop, strategy, made.rate_multipliers())
   metrics = [step([_batch(index)], index) for index in range(2)]
   assert step._whole.experimental_get_tracing_count() == 1
-  return metrics, {key: np.array(value) for key, value in step.saved_variables().items()}
+  return metrics, {
+      key: value.numpy() for key, value in step.saved_variables().items()}
 
 
 @pytest.mark.parametrize('name, options', [
