@@ -35,6 +35,7 @@ from seg_models.prediction import (
   neighbours_of,
 )
 from seg_models.prediction_folder import PredictionFolder
+from seg_models.share_config import left_message
 from utils import colors, resuming
 from utils.configuration import add_arguments, from_arguments, option
 
@@ -107,7 +108,7 @@ def run_from_arguments(function, parser, classes, arguments=None, defaults=None)
   Args:
     function: returns an exit status; of a module, so that other processes find it.
     parser: an `argparse.ArgumentParser`.
-    classes: dataclasses, `OutputConfig` among them.
+    classes: dataclasses, a `ShareConfig` among them.
     arguments: list of str, or None for the command line.
     defaults: see `utils.configuration.add_arguments`.
   """
@@ -126,14 +127,6 @@ def batches(missing, total, dataset, need_mask, max_regions, batch_size):
     for batch in batches_of_equal_size(examples, batch_size):
       yield [example.entry for example in batch], *stack(batch)
       progress.update(len(batch))
-
-
-def left_message(folder, output):
-  """What to say where other processes have not done their parts yet."""
-  index, count = output.share
-  return (f'part {index} of {count} ({len(folder.mine)} images) is done; {len(folder.left())} '
-          'images are left to others, the last of whom ends the work; the same command with '
-          '--shard 0/1 does them here')
 
 
 def announce(network_config, network):

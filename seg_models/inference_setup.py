@@ -9,9 +9,9 @@ from seg_models.models import ModelConfig, build_model, output_stride_of
 from seg_models.models.restoring import config_for, restore_model
 from seg_models.oversegmentations import with_oversegmentations
 from seg_models.region_config import RegionConfig
+from seg_models.share_config import ShareConfig
 from seg_models.windows import Windows
 from utils import checkpoints, resuming
-from utils.cluster import TASK_HELP, WORKERS_HELP, find_share
 from utils.configuration import option
 from utils.float32 import exact_float32
 
@@ -115,35 +115,11 @@ class SegmentConfig(RegionConfig):
 
 
 @dataclasses.dataclass(frozen=True)
-class OutputConfig:
-  """Where results go, and who works on them; an interrupted command goes on where it was."""
-  save_dir: str = option('', 'folder of the results', flags=('save-dir',))
+class OutputConfig(ShareConfig):
+  """Where results go and what they look like, and who works on them."""
   batch_size: int = option(1, 'images that go through the network together, where sizes are equal')
-  overwrite: bool = option(
-      False, 'remove the results of an earlier run in --save_dir first, of an unfinished one too')
   colormap: str | None = option(
       None, "MATLAB file with a colour map for the pictures; default: the data set's own")
-  shard: str = option(
-      '', 'I/N: do the I-th of N parts of the list, counted from 0, in a --save_dir that all parts '
-      'share; whoever finds all images done joins the bank or ends the work, and the same command '
-      'without --shard does what is left')
-  workers: str = option('', f'{WORKERS_HELP}. With --task I the same as --shard I/N')
-  task: int | None = option(None, TASK_HELP)
-  num_gpu: int = option(
-      1, 'processes on this machine, each with a GPU of its own and a part of the list; without '
-      'GPUs they share the CPU')
-
-  def __post_init__(self):
-    if self.num_gpu < 1:
-      raise ValueError(f'--num_gpu {self.num_gpu}: must be at least 1')
-    if self.overwrite and (self.num_gpu > 1 or self.share[1] > 1):
-      raise ValueError('--overwrite would remove what the other parts of a shared --save_dir have '
-                       'written: remove that folder first, or name another')
-
-  @property
-  def share(self):
-    """(i, n): this process does every n-th image of the list from the i-th on."""
-    return find_share(self.shard, self.workers, self.task)
 
 
 @dataclasses.dataclass(frozen=True)

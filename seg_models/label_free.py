@@ -27,6 +27,7 @@ from seg_models.pseudo_classes import (
   save_pseudo_classes,
 )
 from seg_models.segment_folder import SegmentFolder
+from seg_models.share_config import left_message
 from utils import images
 from utils.configuration import option
 
@@ -141,7 +142,7 @@ def predict_label_free(data, network_config, output, segments, retrieval, scales
     return 0
   _write_segments(folder, network, network_config, segments, output)
   if folder.left():
-    print(inference.left_message(folder, output))
+    print(left_message(folder, output))
     return 0
   folder.finish()
   if labels is not None:

@@ -6,7 +6,7 @@ import signal
 
 import tensorflow as tf
 
-from seg_models.inference_setup import OutputConfig
+from seg_models.share_config import ShareConfig
 from utils import command_line
 
 
@@ -18,12 +18,12 @@ def on_devices(function, configs):
 
   Args:
     function: of a module; returns an exit status.
-    configs: instances of dataclasses, an `OutputConfig` among them.
+    configs: instances of dataclasses, a `ShareConfig` among them.
 
   Returns:
     The exit status; of several processes the largest, 128 + n for one that signal n has killed.
   """
-  output = next(config for config in configs if isinstance(config, OutputConfig))
+  output = next(config for config in configs if isinstance(config, ShareConfig))
   if output.num_gpu == 1:
     return function(*configs)
   index, count = output.share

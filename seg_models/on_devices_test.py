@@ -72,6 +72,13 @@ def test_several_processes_predict_what_one_does(data, bank_dir, tmp_path):  # n
   assert files.read_json(tmp_path / 'two/inference.json')['complete']
 
 
+@pytest.mark.slow
+def test_several_processes_extract_the_bank_of_one(data, bank_dir, tmp_path):  # noqa: F811
+  assert extract(data, tmp_path, num_clusters=3, num_gpu=2) == 0
+  assert_equal(banks.load_bank(tmp_path), banks.load_bank(bank_dir))
+  assert files.read_json(tmp_path / 'prototypes/extraction.json')['complete']
+
+
 def last_part_dies(output, folder):
   """What the processes of the next test do."""
   index, count = output.share

@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from network.stego.collapse import effective_rank, used_clusters
+from utils.training import make_strategy
 
 
 @pytest.mark.parametrize('rank', [1, 2, 5])
@@ -31,3 +33,18 @@ def test_clusters_count_by_how_much_they_are_used(shares):
   parts = np.array(shares) / sum(shares)
   expected = np.exp(-(parts * np.log(parts)).sum())
   np.testing.assert_allclose(used_clusters(similarities[np.newaxis] - 0.5), expected, rtol=1e-6)
+
+
+def test_replicas_count_what_is_in_all_of_them():
+  """Each half has two directions and clusters of its own."""
+  code = np.eye(4, dtype=np.float32)[np.array([0, 1, 0, 1, 2, 3, 2, 3])]
+  strategy = make_strategy(2)
+  parts = strategy.experimental_distribute_values_from_function(
+      lambda context: tf.constant(np.split(code, 2)[context.replica_id_in_sync_group]))
+
+  def count(part):
+    return effective_rank(part), used_clusters(part)
+
+  for found in tf.function(lambda: strategy.run(count, args=(parts,)))():
+    for value in strategy.experimental_local_results(found):
+      np.testing.assert_allclose(value, 4, rtol=1e-6)

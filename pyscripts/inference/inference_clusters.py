@@ -7,6 +7,9 @@ A list with masks: clusters are matched to classes for the score (Hungarian), --
 the publications' protocol, with --crf as in their tables:
   python pyscripts/inference/inference_clusters.py --restore_from snapshots/stego \
     --data_dir cocostuff/ --data_list cocostuff/val.txt --middle centre --save_dir snapshots/val
+
+--num_gpu, --workers with --task, or --shard share the list among processes, as with the other
+scripts; whoever finds all images done scores the whole list.
 """
 
 import argparse
@@ -16,8 +19,8 @@ import sys
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 
 from seg_models.frozen.inference import ClusterConfig, predict_clusters  # noqa: E402
+from seg_models.inference import run_from_arguments  # noqa: E402
 from utils.command_line import run  # noqa: E402
-from utils.configuration import add_arguments, from_arguments  # noqa: E402
 from utils.dense_crf import DenseCRFConfig  # noqa: E402
 
 
@@ -26,10 +29,8 @@ def main(arguments=None):
   parser = argparse.ArgumentParser(
       description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
       allow_abbrev=False)
-  add_arguments(parser, ClusterConfig, DenseCRFConfig)
-  arguments = parser.parse_args(arguments)
-  return predict_clusters(*(
-      from_arguments(cls, arguments) for cls in (ClusterConfig, DenseCRFConfig)))
+  return run_from_arguments(
+      predict_clusters, parser, (ClusterConfig, DenseCRFConfig), arguments)
 
 
 if __name__ == '__main__':

@@ -9,6 +9,10 @@
 
 Features and neighbours are computed first, once, and kept in --cache_dir. train_stego.py and
 train_smooseg.py are this script for their methods; inference_clusters.py predicts and scores.
+
+--num_gpu and --workers train on several devices and hosts what one would. Where hosts share images
+and --cache_dir the first computes features while the others wait; otherwise each computes its own,
+and may be --worker_timeout later than another.
 """
 
 import argparse

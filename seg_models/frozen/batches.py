@@ -9,8 +9,8 @@ import tensorflow as tf
 from utils.background import map_ahead
 
 
-def frozen_batches(store, batch_size, seed, first_step=0, *, neighbours=None, num_neighbors=0,
-                   with_images=False, prefetch=4, device=None):
+def frozen_batches(store, batch_size, seed, first_step=0, *, share=(0, 1), neighbours=None,
+                   num_neighbors=0, with_images=False, prefetch=4, device=None):
   """Batches that depend on (seed, step) alone, whichever step a run starts with.
 
   Each epoch is a permutation by (seed, epoch), of which the last, incomplete batch is left out: no
@@ -18,9 +18,11 @@ def frozen_batches(store, batch_size, seed, first_step=0, *, neighbours=None, nu
 
   Args:
     store: `FeatureStore` of N views.
-    batch_size: B, at most N.
+    batch_size: B, at most N; of all parts together.
     seed: non-negative int.
     first_step: the batch to begin with.
+    share: (i, n) for the i-th of n equal parts of every batch, of which nothing else is read or
+      computed; B below is then batch_size / n.
     neighbours: None, or int [N, k] of `find_neighbours`.
     num_neighbors: a view's partner is one of so many of its nearest neighbours, each as likely;
       at most k.
@@ -37,6 +39,10 @@ def frozen_batches(store, batch_size, seed, first_step=0, *, neighbours=None, nu
     ValueError: there are too few views or neighbours; before the first batch.
   """
   count = len(store)
+  part, parts = share
+  if batch_size % parts:
+    raise ValueError(f'--batch_size {batch_size} cannot be divided into {parts} parts')
+  own = slice(part * batch_size // parts, (part + 1) * batch_size // parts)
   if batch_size > count:
     raise ValueError(f'--batch_size {batch_size}: there are only {count} images or crops')
   if neighbours is not None and not 1 <= num_neighbors <= neighbours.shape[1]:
@@ -48,11 +54,11 @@ def frozen_batches(store, batch_size, seed, first_step=0, *, neighbours=None, nu
 
   def make_batch(step):
     epoch, place = divmod(step, per_epoch)
-    indices = order(epoch)[place * batch_size:(place + 1) * batch_size]
+    indices = order(epoch)[place * batch_size:(place + 1) * batch_size][own]
     batch = {'features': store.features(indices), 'label': store.labels(indices),
              'index': indices.astype(np.int64)}
     if neighbours is not None:
-      ranks = np.random.default_rng([seed, 1, step]).integers(num_neighbors, size=batch_size)
+      ranks = np.random.default_rng([seed, 1, step]).integers(num_neighbors, size=batch_size)[own]
       batch['partner_features'] = store.features(neighbours[indices, ranks])
     if with_images:
       batch['image'] = store.images(indices)

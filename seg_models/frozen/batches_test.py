@@ -57,6 +57,25 @@ def test_partners_are_among_the_nearest_and_features_are_their_views():
   assert sorted(take(1)[0]) == ['features', 'index', 'label']
 
 
+def test_parts_are_of_the_batch_of_one_process():
+  options = {'neighbours': NEIGHBOURS, 'num_neighbors': 3}
+  asked = []
+
+  class Asked(Store):
+    def features(self, indices):
+      asked.append(len(indices))
+      return super().features(indices)
+
+  for step, whole in enumerate(itertools.islice(frozen_batches(Store(), 6, 5, **options), 3)):
+    parts = [next(frozen_batches(Asked(), 6, 5, step, share=(part, 3), **options))
+             for part in range(3)]
+    for name, values in whole.items():
+      np.testing.assert_array_equal(np.concatenate([part[name] for part in parts]), values)
+  assert set(asked) == {2}
+  with pytest.raises(ValueError, match='--batch_size 3 cannot be divided into 2 parts'):
+    take(1, share=(1, 2))
+
+
 def test_images_are_there_where_they_are_asked_for():
   class Pictures(Store):
     def images(self, indices):

@@ -22,35 +22,47 @@ class ClusterFolder:
     kinds: those of `KINDS` that are made.
     painted: names of folders, and of files in `save_dir`, that depend on all predictions.
     overwrite: whether all that is there is removed first.
+    share: (i, n) where n processes fill the folder together and this one does every n-th image from
+      the i-th on.
 
   Raises:
     ValueError: the folder holds unfinished predictions of other settings, or files of which nothing
       is known; see `utils.resuming.claim`.
   """
 
-  def __init__(self, save_dir, entries, settings, kinds, painted, overwrite=False):
+  def __init__(self, save_dir, entries, settings, kinds, painted, overwrite=False,
+               share=(0, 1)):
     self.path = pathlib.Path(save_dir)
     self.entries = entries
+    self.mine = entries[share[0]::share[1]]
     self.kinds = kinds
     self._record = self.path / 'inference.json'
-    outputs = {}
-    for kind in painted:
-      there = [self.path / kind] if '.' in kind else sorted((self.path / kind).rglob('*.png'))
-      outputs.update({path: None for path in there if path.exists()})
-    for kind in KINDS:
-      folder = self.path / kind
-      outputs.update({path: path.relative_to(folder).with_suffix('').as_posix()
-                      for path in sorted(folder.rglob('*.png'))})
+    sources = sources_of(self.mine)
     with resuming.held(self._record):
-      resuming.claim(self._record, settings, sources_of(entries), outputs, overwrite)
+      outputs = {}
+      for kind in painted:
+        there = [self.path / kind] if '.' in kind else sorted((self.path / kind).rglob('*.png'))
+        outputs.update({path: None for path in there if path.exists()})
+      for kind in KINDS:
+        folder = self.path / kind
+        outputs.update({path: path.relative_to(folder).with_suffix('').as_posix()
+                        for path in sorted(folder.rglob('*.png'))})
+      resuming.claim(self._record, settings, sources, outputs, overwrite)
 
   def file(self, kind, entry):
     """Path of an image's file of one kind."""
     return self.path / kind / f'{entry.id}.png'
 
   def missing(self):
-    """The entries that are still to be predicted."""
-    return [entry for entry in self.entries
+    """The entries of this process's share that are still to be predicted."""
+    return self._unfinished(self.mine)
+
+  def left(self):
+    """The entries of the whole list that are still to be predicted."""
+    return self._unfinished(self.entries)
+
+  def _unfinished(self, entries):
+    return [entry for entry in entries
             if not all(self.file(kind, entry).exists() for kind in self.kinds)]
 
   def write(self, entry, maps):

@@ -20,6 +20,7 @@ from seg_models.frozen.trained import (
 )
 from seg_models.frozen.views import View, find_entries, has_masks, load_view
 from seg_models.scoring import score
+from seg_models.share_config import ShareConfig, left_message
 from utils import files, images
 from utils.background import map_ahead
 from utils.configuration import option
@@ -33,8 +34,12 @@ _PAINTED = 'color', 'overlay', MAP, SHEET, 'metrics.json', 'metrics_linear.json'
 
 
 @dataclasses.dataclass(frozen=True)
-class ClusterConfig:
-  """What is predicted, how, and where it goes."""
+class ClusterConfig(ShareConfig):
+  """What is predicted, how, where it goes, and who does it.
+
+  Of several processes each predicts its part of the list; who finds all images done scores and
+  paints the whole list, so that clusters are matched to classes over all of it.
+  """
   restore_from: str = option('', 'checkpoint, or the folder of a run for its last one')
   trunk_from: str = option('', "the trunk's weights; default: the file that was trained with")
   images: str = option('', 'folder of images, without any label, in the place of --data_list')
@@ -44,8 +49,6 @@ class ClusterConfig:
       None, "descriptor with names and palette; default: the checkpoint's")
   num_classes: int | None = option(None, "classes of the masks; default: the checkpoint's")
   ignore_label: int | None = option(None, "label that is never counted; default: 255")
-  save_dir: str = option('', 'folder of the results')
-  overwrite: bool = option(False, 'remove what is in --save_dir first')
   size: int = option(320, 'the shorter side of an image in pixels, as the trunk sees it')
   middle: str = option(
       'none', 'none: predict and score the whole image, at its own size; centre: the middle square '
@@ -63,6 +66,13 @@ class ClusterConfig:
   choose_on_labels: bool = option(
       False, 'of all checkpoints of the run take the one with the best mIoU here, as the originals '
       'do: its result is no longer one without labels')
+
+  def __post_init__(self):
+    super().__post_init__()
+    if self.choose_on_labels and self.is_shared:
+      raise ValueError('--choose_on_labels scores every checkpoint on the whole list before it '
+                       'goes on: leave it to one process, without --shard, --workers and '
+                       '--num_gpu')
 
 
 def predict_clusters(config, crf=None):
@@ -123,7 +133,10 @@ def _best_checkpoint(config, crf, entries):
 
 
 def _predict(config, crf, trained, entries, masks, print_scores=False):
-  """`predict_clusters` of one checkpoint: the main probe's `seg_models.scoring.Scores`, or None."""
+  """`predict_clusters` of one checkpoint: the main probe's `seg_models.scoring.Scores`, or None.
+
+  None where there are no masks, and where parts of the list are left to other processes.
+  """
   dataset = _dataset(config, trained.dataset)
   probes = trained.probes()
   if 'linear' in probes and dataset.num_classes != trained.dataset.num_classes:
@@ -147,7 +160,7 @@ def _predict(config, crf, trained, entries, masks, print_scores=False):
       'cluster_map': config.cluster_map and files.read_json(config.cluster_map)}
   folder = ClusterFolder(
       config.save_dir, entries, settings, (*kinds, *['labels'] * with_labels), _PAINTED,
-      config.overwrite)
+      config.overwrite, config.share)
 
   def load(entry):
     image, label = load_view(
@@ -166,6 +179,9 @@ def _predict(config, crf, trained, entries, masks, print_scores=False):
     code = trained.code(image, config.flip)
     maps = {kind: ids(probes[name], code, predicted) for kind, name in kinds.items()}
     folder.write(entry, {**maps, 'labels': label} if with_labels else maps)
+  if folder.left():
+    print(left_message(folder, config))
+    return None
   scores = {}
   if masks:
     for kind, name in kinds.items():

@@ -9,8 +9,9 @@ from seg_models.datasets import dataset_for
 from seg_models.frozen import run
 from seg_models.frozen.geometry import Geometry
 from seg_models.frozen.inference import ClusterConfig, predict_clusters
-from seg_models.frozen.trained import load_trained, log_probs_in_stripes
+from seg_models.frozen.trained import Trained, load_trained, log_probs_in_stripes
 from seg_models.frozen.views import View, find_entries, load_view
+from seg_models.inference import run_from_arguments
 from seg_models.models import ModelConfig, build_model, variable_names
 from utils import checkpoints, cluster_matching, images
 from utils.cluster_matching import ClusterCounts
@@ -95,6 +96,46 @@ def test_the_middle_is_scored_on_labels_cut_alike(trained):
   labels = {name: geometry.label(label) for name, label in masks_of(trained)}
   assert {label.shape for label in labels.values()} == {(48, 48)}
   check_scores(trained / 'middle', labels.items())
+
+
+def assert_same_results(folder, expected):
+  """Scores, matching and pictures; as many files."""
+  for name in ('metrics.json', 'metrics_linear.json', 'clusters.json'):
+    assert json.loads((folder / name).read_text()) == json.loads((expected / name).read_text())
+  found, wanted = (sorted(path.relative_to(root) for path in root.rglob('*.png'))
+                   for root in (folder, expected))
+  assert found == wanted
+  for path in wanted:
+    assert (folder / path).read_bytes() == (expected / path).read_bytes(), path
+  assert json.loads((folder / 'inference.json').read_text())['complete']
+
+
+def test_parts_of_a_list_meet_in_the_scores_of_one_process(trained, monkeypatch, capsys):
+  assert predict_clusters(config_of(trained, 'alone', middle='centre')) == 0
+  predicted = []
+  code = Trained.code
+  monkeypatch.setattr(
+      Trained, 'code', lambda *arguments: predicted.append(0) or code(*arguments))
+  parts = config_of(trained, 'parts', middle='centre')
+  capsys.readouterr()
+  assert predict_clusters(dataclasses.replace(parts, shard='1/2')) == 0
+  assert 'part 1 of 2 (1 images) is done; 2 images are left' in capsys.readouterr().out
+  assert not (trained / 'parts/metrics.json').exists() and len(predicted) == 1
+  assert not json.loads((trained / 'parts/inference.json').read_text())['complete']
+  assert predict_clusters(dataclasses.replace(parts, workers='a:1,b:2', task=0)) == 0
+  assert len(predicted) == 3  # each image once
+  assert_same_results(trained / 'parts', trained / 'alone')
+
+
+@pytest.mark.slow
+def test_several_processes_score_as_one(trained):
+  assert predict_clusters(config_of(trained, 'lonely')) == 0
+  config = config_of(trained, 'both')
+  assert run_from_arguments(
+      predict_clusters, argparse.ArgumentParser(), (ClusterConfig, DenseCRFConfig), [
+          '--restore_from', config.restore_from, '--data_dir', config.data_dir, '--data_list',
+          config.data_list, '--size', '48', '--save_dir', config.save_dir, '--num_gpu', '2']) == 0
+  assert_same_results(trained / 'both', trained / 'lonely')
 
 
 @pytest.mark.parametrize('middle', ['none', 'centre'])
@@ -193,6 +234,8 @@ def test_choosing_on_labels_says_so(trained, capsys):
   assert json.loads((trained / 'chosen/metrics.json').read_text())['hungarian']['many_to_one']
   with pytest.raises(ValueError, match='is one checkpoint; name the folder'):
     predict_clusters(dataclasses.replace(config, restore_from=str(trained / 'run/model.ckpt-1')))
+  with pytest.raises(ValueError, match='leave it to one process, without --shard'):
+    dataclasses.replace(config, shard='0/2')
 
 
 @pytest.mark.parametrize('changes, message', [

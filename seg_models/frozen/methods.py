@@ -14,7 +14,7 @@ A method is a class with
   histograms(batch, state, step) -> name -> float array, and warning(metrics) -> text or None;
   and, if it likes, num_clusters, where they are not as many as classes; needs_images(config),
     whether batches must hold images; least_batch, the images that its loss takes at least;
-    prepare(store), called before a new run's first step.
+    prepare(store), called before a new run's first step, by each of several workers.
 """
 
 from seg_models.methods.frozen_baselines import DinoKMeans, DinoLinear

@@ -1,5 +1,12 @@
-"""A run on frozen features put together: images, trunk, features, neighbours, method and loop."""
+"""A run on frozen features put together: images, trunk, features, neighbours, method and loop.
 
+With several workers each reads the images and has a trunk of its own. Features, labels and
+neighbours are made after the workers have met: the first one to come makes them, and who has the
+same `--cache_dir`, and images, waits and reads them; where cache or images are a host's own, each
+host makes its own. What was drawn or found among them before the first step is the chief's.
+"""
+
+import contextlib
 import dataclasses
 import os
 
@@ -8,19 +15,22 @@ import tensorflow as tf
 import tqdm
 
 from seg_models.datasets import dataset_for
-from seg_models.experiment import claim_folder
+from seg_models.experiment import RunConfig, claim_folder
 from seg_models.frozen.batches import frozen_batches
 from seg_models.frozen.geometry import CROPS, RESAMPLINGS, Geometry
 from seg_models.frozen.methods import FROZEN_METHODS
 from seg_models.frozen.neighbours import COUNT, find_neighbours
 from seg_models.frozen.store import CacheConfig, FeatureStore
-from seg_models.frozen.trunk import TrunkConfig, load_trunk
+from seg_models.frozen.trunk import TrunkConfig, load_trunk, trunk_settings
 from seg_models.frozen.views import find_entries, has_masks, views_of
 from seg_models.pseudo_classes import pseudo_dataset
 from utils import run_folder, training
+from utils import workers as several
 from utils.cached_rows import key_of
+from utils.cluster import find_cluster
 from utils.configuration import add_arguments, from_arguments, option
 from utils.float32 import exact_float32
+from utils.rendezvous import meet
 from utils.train_step import TrainStep, uses_xla
 
 
@@ -64,15 +74,9 @@ class ImagesConfig:
     return dataset_for(self.dataset, self.num_classes, self.ignore_label)
 
 
-@dataclasses.dataclass(frozen=True)
-class FolderConfig:
-  """Where the run is kept."""
-  snapshot_dir: str = option('', 'folder of the run: checkpoints, config.json, metrics, events')
-  resume: bool | None = option(None, 'go on in snapshot_dir; default: if it holds checkpoints')
-
-
-CONFIGS = (ImagesConfig, TrunkConfig, CacheConfig, training.TrainingConfig, FolderConfig)
-# What a resumed run may change: where things are, and what makes no difference.
+CONFIGS = (ImagesConfig, TrunkConfig, CacheConfig, training.TrainingConfig, RunConfig)
+# What a resumed run may change, and workers need not have in common: where things are, and what
+# makes no difference.
 _FREE_FIELDS = (*training.FREE_FIELDS, 'images', 'data_dir', 'data_list', 'restore_from',
                 'cache_dir', 'cache_features', 'feature_batch_size')
 
@@ -123,17 +127,26 @@ def train_frozen(method_name, images, trunk_config, cache, loop, run, method_con
     method_config: of the method's `Config`.
 
   Returns:
-    0 when the last step is done, 130 when Ctrl-C or SIGTERM stopped the run after saving it.
+    0 when the last step is done, 130 when Ctrl-C or SIGTERM, here or on another worker, stopped the
+    run after saving it.
 
   Raises:
     ValueError, FileNotFoundError: something is wrong with flags, lists, images or weights; before
       anything long.
+    TimeoutError: other workers did not come.
+    utils.workers.WorkerLost: another worker died; says how to go on.
     utils.pending_steps.NonFiniteError: the loss or a gradient became infinite or NaN.
   """
   method_class = FROZEN_METHODS[method_name]
-  training.use_devices(1)
+  cluster = find_cluster(run.workers, run.task)
+  if cluster.count > 1:
+    replicas = several.local_replicas(cluster, run.num_gpu, loop.batch_size)
+  else:
+    replicas = training.usable_replicas(run.num_gpu, loop.batch_size)
+  training.use_devices(replicas)
   exact_float32()
-  loop = dataclasses.replace(loop, jit_compile=uses_xla(loop.jit_compile, 1))
+  loop = dataclasses.replace(
+      loop, jit_compile=uses_xla(loop.jit_compile, cluster.count * replicas))
   if not run.snapshot_dir:
     raise ValueError('--snapshot_dir is missing: name the folder for checkpoints and logs')
   least = getattr(method_class, 'least_batch', 1)
@@ -147,24 +160,35 @@ def train_frozen(method_name, images, trunk_config, cache, loop, run, method_con
     raise ValueError(f'{method_name} is trained on masks: give a --data_list with lines `image '
                      'mask`')
   views = views_of(entries, images.crops)
-  with run_folder.lock(run.snapshot_dir):
-    trunk = load_trunk(trunk_config, loop.precision)
+  lock = run_folder.lock(run.snapshot_dir) if cluster.is_chief else contextlib.nullcontext()
+  with lock:
     configs = images, trunk_config, cache, loop, method_config
-    settings = {'method': method_name, 'trunk': trunk.settings, 'labelled': labelled,
+    settings = {'method': method_name, 'replicas': cluster.count * replicas,
+                'trunk': trunk_settings(trunk_config, loop.precision), 'labelled': labelled,
                 'image_ids': key_of({'ids': [view.id for view in views]})}
     defaults = {}
     for config in configs:
       settings.update(dataclasses.asdict(config))
       defaults.update(dataclasses.asdict(type(config)()))
-    newest = claim_folder(run, settings, defaults, _FREE_FIELDS)
+
+    def begin():
+      newest = claim_folder(run, settings, defaults, _FREE_FIELDS)
+      return newest and str(newest)
+
+    same = {name: value for name, value in settings.items() if name not in _FREE_FIELDS}
+    newest = meet(cluster, {**same, 'tensorflow': tf.__version__}, begin, run.worker_timeout)
+    strategy = (training.make_strategy(replicas) if cluster.count == 1 else
+                several.make_strategy(cluster, replicas, run.worker_timeout))
+    trunk = load_trunk(trunk_config, loop.precision)
     store = FeatureStore(trunk, views, images.geometry(), cache, dataset if labelled else None)
-    return _train(method_class, dataset, store, trunk, newest, images, trunk_config, cache, loop,
-                  run, method_config)
+    return _train(method_class, dataset, store, trunk, newest, several.Workers(strategy, cluster),
+                  images, trunk_config, cache, loop, run, method_config)
 
 
-def _train(method_class, dataset, store, trunk, newest, images, trunk_config, cache, loop, run,
-           method_config):
+def _train(method_class, dataset, store, trunk, newest, workers, images, trunk_config, cache, loop,
+           run, method_config):
   """`train_frozen` once the features are there."""
+  cluster, strategy = workers.cluster, workers.strategy
   needs = {'with_images': hasattr(method_class, 'needs_images')
            and method_class.needs_images(method_config)}
   if hasattr(method_config, 'num_neighbors'):
@@ -173,17 +197,24 @@ def _train(method_class, dataset, store, trunk, newest, images, trunk_config, ca
 
   def batches(first):
     return frozen_batches(
-        store, loop.batch_size, loop.seed, first, device=training.batch_device(1), **needs)
+        store, loop.batch_size, loop.seed, first, share=(cluster.index, cluster.count),
+        device=training.batch_device(strategy.num_replicas_in_sync), **needs)
 
   batches(0)  # which says now if there are too few images
-  model = method_class.build_head(trunk.channels, method_config, loop.seed)
-  method = method_class(model, dataset, method_config, loop.batch_size, loop.seed)
+  with workers.watched(lambda: 'Start the same command on every worker again'):
+    with strategy.scope():
+      model = method_class.build_head(trunk.channels, method_config, loop.seed)
+      method = method_class(model, dataset, method_config, loop.batch_size, loop.seed)
+    train_step = TrainStep(method, method.variables(), loop, strategy, method.rate_multipliers())
   if newest is None and hasattr(method, 'prepare'):
+    # All do, at the same time: a chief who did it alone might have the others wait too long.
     method.prepare(store)
-  train_step = TrainStep(
-      method, method.variables(), loop, tf.distribute.get_strategy(), method.rate_multipliers())
+  least = getattr(method_class, 'least_batch', 1)
 
   def histograms(batch):
+    """Of this worker's share, if that is enough to compare images."""
+    if len(batch['index']) < least:
+      return {}
     state = {name: tf.convert_to_tensor(value) for name, value in train_step.state.items()}
     return method.histograms(batch, state, tf.constant(0))
 
@@ -199,7 +230,7 @@ def _train(method_class, dataset, store, trunk, newest, images, trunk_config, ca
           'dataset': {'name': images.dataset, 'num_classes': dataset.num_classes,
                       'ignore_label': dataset.ignore_label, 'labelled': store.has_labels}},
       describe=lambda batch: [store.views[index].id for index in np.asarray(batch['index'])],
-      pictures=histograms)
+      pictures=histograms, workers=workers)
   first_step = trainer.resume()
   if first_step >= loop.num_steps:
     print(f'{newest} is the last step already: nothing to do.')
@@ -210,7 +241,8 @@ def _train(method_class, dataset, store, trunk, newest, images, trunk_config, ca
   print(f'{method_class.name} on {trunk.model.name}: {count / 1e6:.2f} million trainable '
         f'parameters, {len(store)} images or crops{"" if store.has_labels else ", no labels"}, '
         f'{loop.num_steps} steps of {loop.iter_size} x {loop.batch_size}')
-  folder = _WatchedFolder(run.snapshot_dir, first_step, method.warning)
+  folder = (_WatchedFolder(run.snapshot_dir, first_step, method.warning) if cluster.is_chief else
+            None)
   saved, signal = trainer.run(batches, folder, first_step)
   if signal:
     after = f'after saving {saved}' if saved else 'before the first step was done'

@@ -41,7 +41,8 @@ def flags_of(folder, name, **flags):
 def train(method, flags):
   parser = argparse.ArgumentParser()
   run.add_training_arguments(parser, method)
-  given = [part for name, value in flags.items() for part in (f'--{name}', str(value))]
+  given = [part for name, value in flags.items()
+           for part in (f'--{name}', *[str(value)] * (value is not True))]
   return run.train_from_arguments(method, parser.parse_args(given))
 
 
@@ -72,6 +73,27 @@ def test_an_interrupted_run_goes_on_as_if_nothing_had_been(folder, method, monke
   losses = [[json.loads(line)['loss'] for line in (path / 'metrics.jsonl').read_text().split('\n')
              if line] for path in (whole, parts)]
   assert losses[0] == losses[1] and len(losses[0]) == 6
+
+
+@pytest.mark.slow
+def test_devices_that_divide_the_batch_train_as_one(folder, capsys):
+  flags = flags_of(folder, 'one_device', optimizer='momentum', learning_rate=1e-5, num_steps=2,
+                   dim=6, feature_samples=3, num_neighbors=2, pictures_every=1)
+  assert train('stego', flags) == 0
+  several = {**flags, 'snapshot_dir': folder / 'devices', 'num_gpu': 3}
+  assert train('stego', several) == 0
+  assert '2 of 3 GPUs are used, for --batch_size 4' in capsys.readouterr().out
+  settings = json.loads((folder / 'devices/config.json').read_text())['config']
+  assert settings['replicas'] == 2
+  expected, found = (checkpoints.open_archive(path / 'model.ckpt-1')
+                     for path in (folder / 'one_device', folder / 'devices'))
+  assert found.names() == expected.names()
+  for name in expected.names():
+    value = expected.read(name)
+    scale = max(np.abs(value).max(initial=0), 1e-3)
+    np.testing.assert_allclose(found.read(name), value, atol=1e-4 * scale, rtol=0, err_msg=name)
+  with pytest.raises(ValueError, match='--jit_compile.*one device'):
+    train('stego', {**several, 'jit_compile': True})
 
 
 def test_features_are_made_once_and_other_weights_are_another_run(folder, capsys):

@@ -72,19 +72,17 @@ class FrozenTrunk:
     return tf.stop_gradient(self._run(np.asarray(images, np.float32) - np.float32(MEAN_RGB)))
 
 
-def load_trunk(config, precision='float32'):
-  """Builds a trunk and restores it.
+def trunk_settings(config, precision='float32'):
+  """Which trunk a configuration names, by looking at its file alone: TensorFlow is not started.
 
   Args:
-    config: `TrunkConfig`.
-    precision: of its convolutions or attention, see `seg_models.models.build_model`.
+    config, precision: see `load_trunk`.
 
   Returns:
-    `FrozenTrunk`.
+    dict of JSON values, the `FrozenTrunk.settings`.
 
   Raises:
-    ValueError: no trunk or no weights are named, or the file is of another network.
-    FileNotFoundError: there is no such file.
+    What `load_trunk` does where the configuration is wrong or its file missing.
   """
   if not config.backbone:
     raise ValueError(f'--backbone is missing: one of {", ".join(BACKBONES)}')
@@ -99,16 +97,33 @@ def load_trunk(config, precision='float32'):
     require_weights(model_config)
     raise ValueError(f'--restore_from is missing: the file with the weights of {config.backbone} '
                      '(--random_backbone goes without, for tests)')
-  if config.random_backbone:
-    model, weights = build_model(model_config, precision=precision), 'random'
-  else:
+  weights = 'random'
+  if not config.random_backbone:
     model_config = config_for(
         config.restore_from, model_config, tuple(given), restore_head=whole)
-    model = build_model(model_config, precision=precision)
-    print(restore_model(model, config.restore_from).summary())
     weights = resuming.fingerprint(config.restore_from)
-  model.trainable = False
   shift = 0 if model_config.parts()[1] in vit.SHAPES else output_stride_of(model_config) // 2
-  return FrozenTrunk(model, {
-      'model': dataclasses.asdict(model_config), 'weights': weights, 'precision': precision,
-      'shift': shift})
+  return {'model': dataclasses.asdict(model_config), 'weights': weights, 'precision': precision,
+          'shift': shift}
+
+
+def load_trunk(config, precision='float32'):
+  """Builds a trunk and restores it.
+
+  Args:
+    config: `TrunkConfig`.
+    precision: of its convolutions or attention, see `seg_models.models.build_model`.
+
+  Returns:
+    `FrozenTrunk`.
+
+  Raises:
+    ValueError: no trunk or no weights are named, or the file is of another network.
+    FileNotFoundError: there is no such file.
+  """
+  settings = trunk_settings(config, precision)
+  model = build_model(ModelConfig(**settings['model']), precision=precision)
+  if not config.random_backbone:
+    print(restore_model(model, config.restore_from).summary())
+  model.trainable = False
+  return FrozenTrunk(model, settings)

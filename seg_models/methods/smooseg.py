@@ -241,9 +241,8 @@ class Smooseg:
 
 def _watch(metrics, collapsed_steps, count):
   """Metrics as totals and weights, and for how many steps in a row there was a collapse."""
-  rank, used = (replicas.sum_over_replicas(metrics[name]) / count
-                for name in ('effective_rank', 'used_clusters'))
-  steps = tf.where((rank < _LEAST_RANK) | (used < _LEAST_USED), collapsed_steps + 1, 0)
+  collapsed = (metrics['effective_rank'] < _LEAST_RANK) | (metrics['used_clusters'] < _LEAST_USED)
+  steps = tf.where(collapsed, collapsed_steps + 1, 0)
   share = tf.constant(1.0 / count)
   metrics = {name: (value * share, share) for name, value in metrics.items()}
   return {**metrics, 'collapsed_steps': (tf.cast(steps, tf.float32), tf.constant(1.0))}, steps

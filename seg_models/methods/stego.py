@@ -115,7 +115,7 @@ class Stego:
     """Correspondence and the probes' losses; see `utils.train_step`.
 
     Args:
-      batch: of two images at least, on each replica: features and partner_features float32
+      batch: of two images at least, over all replicas: features and partner_features float32
         [B, h, w, C], label int32 [B, H, W] and, where `needs_images`, image float32 [B, H, W, 3],
         RGB minus `MEAN_RGB`.
     """
@@ -186,11 +186,10 @@ class Stego:
 
   def _watch(self, metrics, state, count):
     """Metrics as totals and weights, and the state, which counts collapsed steps in a row."""
-    watched = tf.stack([
-        metrics['effective_rank'], metrics.get('random_similarity', tf.constant(0.0)),
-        metrics['used_clusters']])
-    rank, alike, used = tf.unstack(replicas.sum_over_replicas(watched) / count)
-    collapsed = (rank < _LEAST_RANK) | (alike > _MOST_ALIKE) | (used < _LEAST_USED)
+    alike = replicas.sum_over_replicas(
+        metrics.get('random_similarity', tf.constant(0.0))) / count
+    collapsed = ((metrics['effective_rank'] < _LEAST_RANK) | (alike > _MOST_ALIKE)
+                 | (metrics['used_clusters'] < _LEAST_USED))
     steps = tf.where(collapsed, state['collapsed_steps'] + 1, 0)
     share = tf.constant(1.0 / count)
     metrics = {name: (value * share, share) for name, value in metrics.items()}
