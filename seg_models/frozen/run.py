@@ -92,8 +92,21 @@ def train_from_arguments(method_name, namespace):
   method = FROZEN_METHODS[method_name]
   preset = getattr(namespace, 'preset', None)
   defaults = {**method.DEFAULTS, **(method.PRESETS[preset] if preset else {})}
+  if preset:
+    print(preset_text(preset, defaults, vars(namespace)))
   return train_frozen(method_name, *(
       from_arguments(cls, namespace, defaults) for cls in (*CONFIGS, method.Config)))
+
+
+def preset_text(preset, settings, given):
+  """What a preset sets, and which flags go before it, name -> value each: a text."""
+  def flags(values):
+    return ' '.join(f'--{name} {value}' for name, value in sorted(values.items()))
+
+  kept = {name: value for name, value in settings.items() if name not in given}
+  instead = {name: given[name] for name in settings if name in given}
+  text = f'--preset {preset} is {flags(kept)}'
+  return f'{text}; given in its place: {flags(instead)}' if instead else text
 
 
 class _WatchedFolder(run_folder.RunFolder):
@@ -207,8 +220,9 @@ def _train(method_class, dataset, store, trunk, newest, images, trunk_config, ca
   if first_step:
     print(f'Going on after {newest} with step {first_step}.')
   count = sum(int(np.prod(variable.shape)) for variable in train_step.trainable.values())
-  print(f'{method_class.name} on {trunk.model.name}: {count / 1e6:.2f} million trainable '
-        f'parameters, {len(store)} images or crops{"" if store.has_labels else ", no labels"}, '
+  print(f'{method_class.name} on {trunk.model.name}: codes of {model.output_shape[-1]} channels, '
+        f'{count / 1e6:.2f} million trainable parameters, {len(store)} images or crops'
+        f'{"" if store.has_labels else ", no labels"}, '
         f'{loop.num_steps} steps of {loop.iter_size} x {loop.batch_size}')
   folder = _WatchedFolder(run.snapshot_dir, first_step, method.warning)
   saved, signal = trainer.run(batches, folder, first_step)

@@ -163,7 +163,7 @@ def test_a_warning_is_said_once(tmp_path, capsys):
   assert len((tmp_path / 'metrics.jsonl').read_text().splitlines()) == 3
 
 
-def test_presets_go_before_defaults_and_flags_before_presets(monkeypatch):
+def test_presets_go_before_defaults_and_flags_before_presets(monkeypatch, capsys):
   seen = {}
   monkeypatch.setattr(run, 'train_frozen', lambda name, *configs: seen.update(
       {key: value for config in configs for key, value in dataclasses.asdict(config).items()}))
@@ -173,3 +173,8 @@ def test_presets_go_before_defaults_and_flags_before_presets(monkeypatch):
       ['--preset', 'potsdam3', '--batch_size', '7']))
   assert (seen['dataset'], seen['backbone'], seen['batch_size']) == ('potsdam3', 'dino_vitb8', 7)
   assert (seen['optimizer'], seen['within_threshold'], seen['crops']) == ('adam', 0.1, 'one')
+  said = capsys.readouterr().out
+  assert said.startswith('--preset potsdam3 is --across_threshold 0.5 --backbone dino_vitb8 ')
+  assert '--learning_rate 0.0001 ' in said and said.endswith('in its place: --batch_size 7\n')
+  run.train_from_arguments('smooseg', parser.parse_args(['--backbone', 'mobilenet_v2']))
+  assert not capsys.readouterr().out
