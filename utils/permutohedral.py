@@ -8,6 +8,9 @@ from scipy import linalg, sparse
 
 # Mixed-radix digits keep this much room for the simplex (1) and for two rings of neighbours (2).
 MARGIN = 3
+# Values of all vertices that are held at a time. There are up to 6 vertices a pixel of photographs:
+# those of 27 classes at once would be several times what all else takes.
+_MOST_VALUES = 1 << 26
 
 
 class PermutohedralLattice:
@@ -69,6 +72,14 @@ class PermutohedralLattice:
 
   def __call__(self, values):
     """Filters float32 [N, C]; returns float32 [N, C]."""
+    columns = max(1, _MOST_VALUES // self.num_vertices)
+    filtered = np.empty_like(values)
+    for start in range(0, values.shape[1], columns):
+      part = np.s_[:, start:start + columns]
+      filtered[part] = self._filter(np.ascontiguousarray(values[part]))
+    return filtered
+
+  def _filter(self, values):
     blurred = self._splat @ values
     for blur in self._blurs:
       blurred = blur @ blurred
