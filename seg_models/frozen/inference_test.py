@@ -1,15 +1,17 @@
 import argparse
 import dataclasses
 import json
+import pathlib
+import types
 
 import numpy as np
 import pytest
 
 from seg_models.datasets import dataset_for
-from seg_models.frozen import run
+from seg_models.frozen import inference, run
 from seg_models.frozen.geometry import Geometry
 from seg_models.frozen.inference import ClusterConfig, predict_clusters
-from seg_models.frozen.trained import load_trained, log_probs_in_stripes
+from seg_models.frozen.trained import load_trained, log_probs_in_stripes, newest_checkpoint
 from seg_models.frozen.views import View, find_entries, load_view
 from seg_models.models import ModelConfig, build_model, variable_names
 from utils import checkpoints, cluster_matching, images
@@ -181,6 +183,50 @@ def test_no_checkpoint_to_choose_is_said(trained, tmp_path):
   with pytest.raises(FileNotFoundError, match='holds no checkpoint'):
     predict_clusters(config_of(
         trained, 'wrong', restore_from=str(tmp_path), choose_on_labels=True))
+
+
+def test_without_being_asked_the_last_checkpoint_is_taken(trained, monkeypatch):
+  """And of those chosen among each has its own score, not that of the one before it."""
+  loaded = []
+  scores = {'model.ckpt-1': 0.7, 'model.ckpt-2': 0.3}
+
+  def predicted(config, crf, found, entries, masks, print_scores=False):
+    loaded.append((pathlib.Path(config.restore_from).name, print_scores))
+    matrix = types.SimpleNamespace(mean_iou_occurring=lambda: scores[loaded[-1][0]])
+    return types.SimpleNamespace(matrix=matrix)
+
+  monkeypatch.setattr(inference, 'load_trained', lambda path, *_: types.SimpleNamespace(
+      trunk=None, path=newest_checkpoint(path)))
+  monkeypatch.setattr(inference, '_predict', lambda config, crf, found, *rest, **options: predicted(
+      dataclasses.replace(config, restore_from=found.path), crf, found, *rest, **options))
+  assert predict_clusters(config_of(trained, 'wrong')) == 0
+  assert loaded == [('model.ckpt-2', True)]
+  loaded.clear()
+  assert predict_clusters(config_of(trained, 'wrong', choose_on_labels=True)) == 0
+  assert loaded == [('model.ckpt-1', False), ('model.ckpt-2', False), ('model.ckpt-1', True)]
+
+
+@pytest.mark.parametrize('middle', ['none', 'centre'])
+@pytest.mark.parametrize('name, meanings', [
+    ('potsdam3', {0: 0, 4: 0, 5: 1, 3: 2, 255: None}), ('cityscapes27', {7: 0, 33: 26, 3: None}),
+    ('coco_stuff27', {0: 9, 181: 24, 255: None}), (None, {0: 0, 5: 5, 255: None})])
+def test_masks_of_any_data_set_are_scored(trained, tmp_path, name, meanings, middle):
+  """The originals know three by name, and no images of one's own."""
+  lines, numbers = [], np.array(list(meanings), np.uint8)
+  for index, line in enumerate((trained / 'scenes/val.txt').read_text().splitlines()):
+    image = trained / 'scenes' / line.split()[0].lstrip('/')
+    mask = tmp_path / f'{index}_labelIds.png'
+    shape = images.read_image(image).shape[:2]
+    images.write_png(mask, np.random.default_rng(index).choice(numbers, shape))
+    lines.append(f'{image} {mask}\n')
+  (tmp_path / 'list.txt').write_text(''.join(lines))
+  assert predict_clusters(config_of(
+      trained, '', data_dir='/', data_list=str(tmp_path / 'list.txt'), dataset=name, size=16,
+      num_classes=None if name else 6, middle=middle, save_dir=str(tmp_path / 'out'))) == 0
+  metrics = json.loads((tmp_path / 'out/metrics.json').read_text())
+  assert metrics['images'] == len(lines)
+  there = [index for index, entry in enumerate(metrics['classes']) if entry['true_pixels']]
+  assert there == sorted({meaning for meaning in meanings.values() if meaning is not None})
 
 
 def test_choosing_on_labels_says_so(trained, capsys):
