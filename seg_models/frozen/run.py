@@ -9,7 +9,7 @@ import tqdm
 
 from seg_models.datasets import dataset_for
 from seg_models.experiment import claim_folder
-from seg_models.frozen.batches import frozen_batches
+from seg_models.frozen.batches import check_counts, frozen_batches
 from seg_models.frozen.geometry import CROPS, RESAMPLINGS, Geometry
 from seg_models.frozen.methods import FROZEN_METHODS
 from seg_models.frozen.neighbours import COUNT, find_neighbours
@@ -160,6 +160,7 @@ def train_frozen(method_name, images, trunk_config, cache, loop, run, method_con
     raise ValueError(f'{method_name} is trained on masks: give a --data_list with lines `image '
                      'mask`')
   views = views_of(entries, images.crops)
+  check_counts(len(views), loop.batch_size, getattr(method_config, 'num_neighbors', None))
   with run_folder.lock(run.snapshot_dir):
     trunk = load_trunk(trunk_config, loop.precision)
     configs = images, trunk_config, cache, loop, method_config
@@ -188,7 +189,6 @@ def _train(method_class, dataset, store, trunk, newest, images, trunk_config, ca
     return frozen_batches(
         store, loop.batch_size, loop.seed, first, device=training.batch_device(1), **needs)
 
-  batches(0)  # which says now if there are too few images
   model = method_class.build_head(trunk.channels, method_config, loop.seed)
   method = method_class(model, dataset, method_config, loop.batch_size, loop.seed)
   if newest is None and hasattr(method, 'prepare'):
