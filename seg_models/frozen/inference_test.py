@@ -179,6 +179,12 @@ def test_parameters_of_a_crf_need_the_crf(trained):
     predict_clusters(config_of(trained, 'wrong'), DenseCRFConfig(iterations=3))
 
 
+def test_an_image_too_large_for_the_crf_is_named(trained, monkeypatch):
+  monkeypatch.setattr('utils.dense_crf._memory', lambda: 1000)
+  with pytest.raises(ValueError, match=r'\.jpg: a CRF of \d+x\d+ pixels and 8 classes'):
+    predict_clusters(config_of(trained, 'huge', crf=True))
+
+
 def test_no_checkpoint_to_choose_is_said(trained, tmp_path):
   with pytest.raises(FileNotFoundError, match='holds no checkpoint'):
     predict_clusters(config_of(
