@@ -172,7 +172,8 @@ def test_scripts_on_frozen_features_give_commands_that_mean_something(tmp_path, 
   parser = argparse.ArgumentParser(allow_abbrev=False)
   add_arguments(parser, ClusterConfig)
   config = from_arguments(ClusterConfig, parser.parse_args(infer[1:]))
-  assert config.restore_from == options['snapshot_dir'] and config.middle == 'centre'
+  assert config.restore_from == options['snapshot_dir']
+  assert (config.middle, config.size, config.choose_on_labels) == ('centre', 320, False)
   other, _, smoothed = commands(
       tmp_path, script, DATA_DIR='/data', BACKBONE='mobilenet_v2', CRF='1')
   assert '--crf' in smoothed and '--crf' not in infer

@@ -2,10 +2,10 @@
 
 import dataclasses
 
-from network.common.pretrained_vit import SOURCES, TIMM
+from network.common.pretrained_vit import SOURCES
 from seg_models.image_reader import read_list, training_batches
 from seg_models.models import ModelConfig, build_model, is_head, variable_names
-from seg_models.models.restoring import config_for, restore_model
+from seg_models.models.restoring import config_for, restore_model, where_weights_are
 from seg_models.oversegmentations import with_oversegmentations
 from utils import training
 from utils.configuration import option
@@ -99,12 +99,9 @@ def require_weights(model_config):
   """
   backbone = model_config.parts()[1]
   if backbone in SOURCES:
-    source = SOURCES[backbone]
     raise ValueError(
-        f'--restore_from is missing: {backbone} is nothing without its weights. They are {source}, '
-        f'of which python pyscripts/data/convert_weights.py {source.rpartition("/")[2]} '
-        f'{backbone}.safetensors makes a file that is read; model.safetensors of '
-        f'huggingface.co/timm/{TIMM[backbone]} is one (--random_backbone goes without, for tests)')
+        f'--restore_from is missing: {backbone} is nothing without; {where_weights_are(backbone)} '
+        '(--random_backbone goes without, for tests)')
 
 
 def find_entries(data, method_class, method_config):

@@ -5,6 +5,7 @@ Kraehenbuehl and Koltun, Efficient inference in fully connected CRFs with Gaussi
 """
 
 import dataclasses
+import os
 
 import numpy as np
 from scipy import sparse, special
@@ -16,6 +17,9 @@ BACKENDS = ('lattice', 'exact', 'pydensecrf2')
 # 256 x 256 pixels are 4 billion pairs, evaluated anew in every iteration: minutes.
 MOST_EXACT_PIXELS = 256 * 256
 LEAST_PROBABILITY = 1e-5
+# Of memory that a pixel takes: its vertices of the lattice, of which photographs have 4 or 5 a
+# pixel (a mosaic of thirty of them: 2.5 GB a megapixel with 27 classes), and each class.
+_BYTES_OF_VERTICES, _BYTES_OF_A_CLASS = 1900, 16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,7 +90,8 @@ def dense_crf(log_probs, image, config=None):
     float32 [H, W, K], probabilities.
 
   Raises:
-    ValueError: shapes or types are others; `unary_energy`; or the image is too large for `exact`.
+    ValueError: shapes or types are others; `unary_energy`; or the image is too large for `exact`,
+      or for this machine's memory.
     ImportError: pydensecrf2 is asked for and not installed.
   """
   config = config or DenseCRFConfig()
@@ -96,6 +101,8 @@ def dense_crf(log_probs, image, config=None):
   if image.dtype != np.uint8 or image.shape != (*log_probs.shape[:2], 3):
     raise ValueError(f'image {image.dtype} {list(image.shape)}: must be uint8 '
                      f'{[*log_probs.shape[:2], 3]}, as large as the log-probabilities')
+  if config.backend == 'lattice':
+    _refuse_beyond_memory(*log_probs.shape)
   unary = unary_energy(log_probs)
   if config.backend == 'pydensecrf2':
     return _pydensecrf2(unary, image, config)
@@ -108,6 +115,20 @@ def dense_crf(log_probs, image, config=None):
     terms.append((config.bilateral_compat, kernel(features)))
   unary = unary.reshape(-1, unary.shape[-1])
   return _mean_field(unary, terms, config.iterations).reshape(log_probs.shape)
+
+
+def _refuse_beyond_memory(height, width, classes):
+  needed = height * width * (_BYTES_OF_VERTICES + classes * _BYTES_OF_A_CLASS)
+  there = _memory()
+  if needed > there:
+    raise ValueError(
+        f'a CRF of {width}x{height} pixels and {classes} classes takes about {needed / 1e9:.2g} GB '
+        f'of memory, and this machine has {there / 1e9:.2g}: give a smaller image')
+
+
+def _memory():
+  """Bytes of this machine's memory."""
+  return os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES')
 
 
 def bilateral_features(image, sxy, srgb):

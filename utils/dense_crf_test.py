@@ -217,6 +217,16 @@ def test_exact_refuses_large_images():
     dense_crf(np.zeros((257, 256, 2)), np.zeros((257, 256, 3), np.uint8), EXACT)
 
 
+def test_what_memory_does_not_hold_is_refused(monkeypatch):
+  """Rather than that the system ends the process, without a word."""
+  log_probs, image = np.zeros((40, 50, 3), np.float32), np.zeros((40, 50, 3), np.uint8)
+  monkeypatch.setattr('utils.dense_crf._memory', lambda: 3.8e6)
+  with pytest.raises(ValueError, match='50x40 pixels and 3 classes .* 0.0039 GB .* has 0.0038'):
+    dense_crf(log_probs, image)
+  monkeypatch.setattr('utils.dense_crf._memory', lambda: 3.9e6)
+  assert dense_crf(log_probs, image).shape == log_probs.shape
+
+
 def test_pydensecrf2_missing_is_said(monkeypatch):
   monkeypatch.setitem(sys.modules, 'pydensecrf', None)
   with pytest.raises(ImportError, match='pip install pydensecrf2'):

@@ -8,6 +8,9 @@ from scipy import linalg, sparse
 
 # Mixed-radix digits keep this much room for the simplex (1) and for two rings of neighbours (2).
 MARGIN = 3
+# Values of all vertices that are held at a time. There are up to 6 vertices a pixel of photographs:
+# those of 27 classes at once would be several times what all else takes.
+_MOST_VALUES = 1 << 26
 
 
 class PermutohedralLattice:
@@ -35,28 +38,8 @@ class PermutohedralLattice:
   """
 
   def __init__(self, features):
-    features = np.asarray(features, np.float64)
-    count, dim = features.shape
-    position = features @ linalg.helmert(dim + 1) * np.sqrt(2 / 3)
-    base = np.floor(position)
-    order = np.argsort(base - position, axis=1)
-    fraction = np.take_along_axis(position - base, order, axis=1)
-    weights = -np.diff(fraction, prepend=1 + fraction[:, -1:], axis=1)
-    base = base.astype(np.int64)
-
-    first, steps = _numbered(base)
-    inside = steps[order[:, :-1]].cumsum(axis=1)
-    keys = first[:, None] + np.pad(inside, ((0, 0), (1, 0)))
-    held = np.unique(keys)
-    vertices = np.unique(held + np.concatenate([[0], steps, -steps])[:, None])
-    self.num_vertices = len(vertices)
-    self._read = sparse.csr_array(
-        (weights.ravel().astype(np.float32),
-         np.searchsorted(vertices, keys.ravel()).astype(np.int32),
-         np.arange(0, keys.size + 1, dim + 1, dtype=np.int32)), shape=(count, len(vertices)))
-    self._splat = self._read.T.tocsr()
-    self._blurs = [_blur(vertices, step) for step in steps]
-
+    keys, weights, steps = _simplices(np.asarray(features, np.float64))
+    count, dim = len(keys), len(steps) - 1
     # The value at the origin of the lattice's normalised kernel, were it an exact Gaussian.
     self._peak = (4 * np.pi / 3) ** (-dim / 2) / np.sqrt(dim + 1)
     apart = np.abs(np.subtract.outer(np.arange(dim + 1), np.arange(dim + 1)))
@@ -67,12 +50,53 @@ class PermutohedralLattice:
     own = ((weights @ between) * weights).sum(axis=1, keepdims=True)
     self._own = (1 - own / self._peak).astype(np.float32)
 
+    # Large images: what is no longer needed is let go of.
+    held = np.unique(keys)
+    vertices = np.unique(held + np.concatenate([[0], steps, -steps])[:, None])
+    del held
+    self.num_vertices = len(vertices)
+    self._read = sparse.csr_array(
+        (weights.ravel().astype(np.float32),
+         np.searchsorted(vertices, keys.ravel()).astype(np.int32),
+         np.arange(0, keys.size + 1, dim + 1, dtype=np.int32)), shape=(count, len(vertices)))
+    del keys, weights
+    self._splat = self._read.T.tocsr()
+    self._blurs = [_blur(vertices, step) for step in steps]
+
   def __call__(self, values):
     """Filters float32 [N, C]; returns float32 [N, C]."""
+    columns = max(1, _MOST_VALUES // self.num_vertices)
+    filtered = np.empty_like(values)
+    for start in range(0, values.shape[1], columns):
+      part = np.s_[:, start:start + columns]
+      filtered[part] = self._filter(np.ascontiguousarray(values[part]))
+    return filtered
+
+  def _filter(self, values):
     blurred = self._splat @ values
     for blur in self._blurs:
       blurred = blur @ blurred
     return self._read @ blurred / np.float32(self._peak) + self._own * values
+
+
+def _simplices(features):
+  """The vertices around points, and how near each is.
+
+  Args:
+    features: float64 [N, d].
+
+  Returns:
+    int64 [N, d + 1], numbers of the vertices; float64 of that shape, barycentric weights; and
+    int64 [d + 1], see `_numbered`.
+  """
+  position = features @ linalg.helmert(features.shape[1] + 1) * np.sqrt(2 / 3)
+  base = np.floor(position)
+  order = np.argsort(base - position, axis=1)
+  fraction = np.take_along_axis(position - base, order, axis=1)
+  weights = -np.diff(fraction, prepend=1 + fraction[:, -1:], axis=1)
+  first, steps = _numbered(base.astype(np.int64))
+  inside = steps[order[:, :-1]].cumsum(axis=1)
+  return first[:, None] + np.pad(inside, ((0, 0), (1, 0))), weights, steps
 
 
 def _numbered(base):

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from utils import permutohedral
 from utils.permutohedral import PermutohedralLattice
 
 
@@ -53,6 +54,25 @@ def test_a_cloud_is_filtered_as_by_all_pairs(dim):
   error = np.abs(PermutohedralLattice(features)(values) - expected)
   assert error.mean() < 0.05 * expected.mean()
   assert error.max() < 0.15 * expected.max()
+
+
+def test_few_values_are_held_at_a_time_and_give_the_same(monkeypatch):
+  """A photograph has up to 6 vertices a pixel, and each would hold a value of every class."""
+  rng = np.random.default_rng(3)
+  lattice, values = PermutohedralLattice(rng.normal(size=(40, 5))), rng.random((40, 7), np.float32)
+  whole, splat, widths = lattice(values), lattice._splat, []
+
+  class Splat:
+    def __matmul__(self, part):
+      widths.append(part.shape[1])
+      return splat @ part
+
+  lattice._splat = Splat()
+  for values_held, expected in ((3 * lattice.num_vertices, [3, 3, 1]), (1, [1] * 7)):
+    monkeypatch.setattr(permutohedral, '_MOST_VALUES', values_held)
+    widths.clear()
+    np.testing.assert_array_equal(lattice(values), whole)
+    assert widths == expected
 
 
 def test_points_far_apart_do_not_meet():

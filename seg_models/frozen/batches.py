@@ -9,6 +9,20 @@ import tensorflow as tf
 from utils.background import map_ahead
 
 
+def check_counts(count, batch_size, num_neighbors=None, most=None):
+  """Raises a ValueError if `count` views are too few for batches of `batch_size`.
+
+  Or for `num_neighbors` of each, of which there are `most`, or as many as other views.
+  """
+  most = count - 1 if most is None else most
+  if batch_size > count:
+    raise ValueError(f'--batch_size {batch_size}: there are only {count} images or crops; give '
+                     'fewer, or more images')
+  if num_neighbors is not None and not 1 <= num_neighbors <= most:
+    raise ValueError(f'--num_neighbors {num_neighbors}: expected 1 to {most}, the neighbours that '
+                     f'each of {count} images or crops has')
+
+
 def frozen_batches(store, batch_size, seed, first_step=0, *, share=(0, 1), neighbours=None,
                    num_neighbors=0, with_images=False, prefetch=4, device=None):
   """Batches that depend on (seed, step) alone, whichever step a run starts with.
@@ -43,11 +57,10 @@ def frozen_batches(store, batch_size, seed, first_step=0, *, share=(0, 1), neigh
   if batch_size % parts:
     raise ValueError(f'--batch_size {batch_size} cannot be divided into {parts} parts')
   own = slice(part * batch_size // parts, (part + 1) * batch_size // parts)
-  if batch_size > count:
-    raise ValueError(f'--batch_size {batch_size}: there are only {count} images or crops')
-  if neighbours is not None and not 1 <= num_neighbors <= neighbours.shape[1]:
-    raise ValueError(f'--num_neighbors {num_neighbors}: expected 1 to {neighbours.shape[1]}, the '
-                     f'neighbours that each of {count} images or crops has')
+  if neighbours is None:
+    check_counts(count, batch_size)
+  else:
+    check_counts(count, batch_size, num_neighbors, neighbours.shape[1])
   per_epoch = count // batch_size
   order = functools.lru_cache(maxsize=2)(
       lambda epoch: np.random.default_rng([seed, 0, epoch]).permutation(count))

@@ -54,6 +54,17 @@ def test_partners_are_among_the_nearest_and_features_are_their_views():
     steps = (batch['partner_features'][:, 0, 0, 0].astype(int) - batch['index']) % 7
     ranks |= set(steps)
   assert ranks == {1, 3}
+
+
+def test_ranks_of_partners_are_drawn_anew_in_every_step():
+  """Where the original's workers draw the same ones again and again."""
+  ranks = [tuple((batch['partner_features'][:, 0, 0, 0].astype(int) - batch['index']) % 7 // 2)
+           for batch in take(40, neighbours=NEIGHBOURS, num_neighbors=3)]
+  assert len(set(ranks)) > 15  # of 27
+  np.testing.assert_allclose(np.bincount(np.ravel(ranks)) / 120, 1 / 3, atol=0.12)
+
+
+def test_batches_hold_what_they_are_asked_for():
   assert sorted(take(1)[0]) == ['features', 'index', 'label']
 
 

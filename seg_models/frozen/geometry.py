@@ -49,7 +49,7 @@ class Geometry:
     """
     size = resized_size(image.shape[:2], self.size)
     if self.middle == 'none':
-      size = tuple(max(1, round(length / stride)) * stride for length in size)
+      size = whole_cells(size, stride)
     if self.resampling == 'nearest':
       image = resize_nearest(image, size)
     else:
@@ -72,6 +72,11 @@ def resized_size(size, shorter):
   """(height, width) with the shorter side of `size` made `shorter`, the other one cut to int."""
   least = min(size)
   return tuple(shorter if length == least else int(shorter * length / least) for length in size)
+
+
+def whole_cells(size, stride):
+  """(height, width), each the nearest multiple of `stride`, one of it at least."""
+  return tuple(max(1, round(length / stride)) * stride for length in size)
 
 
 def resize_nearest(array, size):

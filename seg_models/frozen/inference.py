@@ -58,7 +58,8 @@ class ClusterConfig(ShareConfig):
   flip: bool = option(True, "average the codes of an image and of its mirror image")
   crf: bool = option(
       False, "let a dense CRF draw clusters and classes to the image's colours; its parameters are "
-      "in pixels of the predicted image, and the originals' are for --middle centre")
+      "in pixels of the predicted image, and the originals' are for --middle centre. Images at "
+      "their own size take 2 to 3 GB of memory a megapixel")
   many_to_one: bool = option(
       False, 'match each cluster to its most frequent class, and not one to one')
   cluster_map: str = option(
@@ -167,17 +168,20 @@ def _predict(config, crf, trained, entries, masks, print_scores=False):
         View(entry), geometry, dataset if with_labels else None, trained.trunk.stride)
     return entry, image, label, image if cropped else images.read_image(entry.image)
 
-  def ids(log_probs, code, image):
+  def ids(log_probs, code, image, path):
     if crf is None:
       return predict(log_probs, code, image.shape[:2])
     whole = np.concatenate(list(log_probs_in_stripes(log_probs, code, image.shape[:2])))
-    return dense_crf(whole, image, crf).argmax(-1).astype(np.int32)
+    try:
+      return dense_crf(whole, image, crf).argmax(-1).astype(np.int32)
+    except ValueError as error:
+      raise ValueError(f'{path}: {error}') from error
 
   missing = folder.missing()
   for entry, image, label, predicted in tqdm.tqdm(
       map_ahead(load, missing), total=len(missing), desc='prediction', unit='image'):
     code = trained.code(image, config.flip)
-    maps = {kind: ids(probes[name], code, predicted) for kind, name in kinds.items()}
+    maps = {kind: ids(probes[name], code, predicted, entry.image) for kind, name in kinds.items()}
     folder.write(entry, {**maps, 'labels': label} if with_labels else maps)
   if folder.left():
     print(left_message(folder, config))

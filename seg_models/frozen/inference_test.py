@@ -9,7 +9,11 @@ from seg_models.datasets import dataset_for
 from seg_models.frozen import run
 from seg_models.frozen.geometry import Geometry
 from seg_models.frozen.inference import ClusterConfig, predict_clusters
-from seg_models.frozen.trained import Trained, load_trained, log_probs_in_stripes
+from seg_models.frozen.trained import (
+  Trained,
+  load_trained,
+  log_probs_in_stripes,
+)
 from seg_models.frozen.views import View, find_entries, load_view
 from seg_models.inference import run_from_arguments
 from seg_models.models import ModelConfig, build_model, variable_names
@@ -218,24 +222,33 @@ def test_parameters_of_a_crf_need_the_crf(trained):
     predict_clusters(config_of(trained, 'wrong'), DenseCRFConfig(iterations=3))
 
 
-def test_no_checkpoint_to_choose_is_said(trained, tmp_path):
-  with pytest.raises(FileNotFoundError, match='holds no checkpoint'):
-    predict_clusters(config_of(
-        trained, 'wrong', restore_from=str(tmp_path), choose_on_labels=True))
+def test_an_image_too_large_for_the_crf_is_named(trained, monkeypatch):
+  monkeypatch.setattr('utils.dense_crf._memory', lambda: 1000)
+  with pytest.raises(ValueError, match=r'\.jpg: a CRF of \d+x\d+ pixels and 8 classes'):
+    predict_clusters(config_of(trained, 'huge', crf=True))
 
 
-def test_choosing_on_labels_says_so(trained, capsys):
-  config = config_of(trained, 'chosen', choose_on_labels=True, many_to_one=True)
-  assert predict_clusters(config) == 0
-  said = capsys.readouterr().out
-  assert 'CHOSEN ON LABELS' in said
-  assert sorted(path.name for path in (trained / 'chosen/checkpoints').iterdir()) == [
-      'model.ckpt-1', 'model.ckpt-2']
-  assert json.loads((trained / 'chosen/metrics.json').read_text())['hungarian']['many_to_one']
-  with pytest.raises(ValueError, match='is one checkpoint; name the folder'):
-    predict_clusters(dataclasses.replace(config, restore_from=str(trained / 'run/model.ckpt-1')))
-  with pytest.raises(ValueError, match='leave it to one process, without --shard'):
-    dataclasses.replace(config, shard='0/2')
+@pytest.mark.parametrize('middle', ['none', 'centre'])
+@pytest.mark.parametrize('name, meanings', [
+    ('potsdam3', {0: 0, 4: 0, 5: 1, 3: 2, 255: None}), ('cityscapes27', {7: 0, 33: 26, 3: None}),
+    ('coco_stuff27', {0: 9, 181: 24, 255: None}), (None, {0: 0, 5: 5, 255: None})])
+def test_masks_of_any_data_set_are_scored(trained, tmp_path, name, meanings, middle):
+  """The originals know three by name, and no images of one's own."""
+  lines, numbers = [], np.array(list(meanings), np.uint8)
+  for index, line in enumerate((trained / 'scenes/val.txt').read_text().splitlines()):
+    image = trained / 'scenes' / line.split()[0].lstrip('/')
+    mask = tmp_path / f'{index}_labelIds.png'
+    shape = images.read_image(image).shape[:2]
+    images.write_png(mask, np.random.default_rng(index).choice(numbers, shape))
+    lines.append(f'{image} {mask}\n')
+  (tmp_path / 'list.txt').write_text(''.join(lines))
+  assert predict_clusters(config_of(
+      trained, '', data_dir='/', data_list=str(tmp_path / 'list.txt'), dataset=name, size=16,
+      num_classes=None if name else 6, middle=middle, save_dir=str(tmp_path / 'out'))) == 0
+  metrics = json.loads((tmp_path / 'out/metrics.json').read_text())
+  assert metrics['images'] == len(lines)
+  there = [index for index, entry in enumerate(metrics['classes']) if entry['true_pixels']]
+  assert there == sorted({meaning for meaning in meanings.values() if meaning is not None})
 
 
 @pytest.mark.parametrize('changes, message', [

@@ -16,7 +16,7 @@ import tqdm
 
 from seg_models.datasets import dataset_for
 from seg_models.experiment import RunConfig, claim_folder
-from seg_models.frozen.batches import frozen_batches
+from seg_models.frozen.batches import check_counts, frozen_batches
 from seg_models.frozen.geometry import CROPS, RESAMPLINGS, Geometry
 from seg_models.frozen.methods import FROZEN_METHODS
 from seg_models.frozen.neighbours import COUNT, find_neighbours
@@ -96,8 +96,21 @@ def train_from_arguments(method_name, namespace):
   method = FROZEN_METHODS[method_name]
   preset = getattr(namespace, 'preset', None)
   defaults = {**method.DEFAULTS, **(method.PRESETS[preset] if preset else {})}
+  if preset:
+    print(preset_text(preset, defaults, vars(namespace)))
   return train_frozen(method_name, *(
       from_arguments(cls, namespace, defaults) for cls in (*CONFIGS, method.Config)))
+
+
+def preset_text(preset, settings, given):
+  """What a preset sets, and which flags go before it, name -> value each: a text."""
+  def flags(values):
+    return ' '.join(f'--{name} {value}' for name, value in sorted(values.items()))
+
+  kept = {name: value for name, value in settings.items() if name not in given}
+  instead = {name: given[name] for name in settings if name in given}
+  text = f'--preset {preset} is {flags(kept)}'
+  return f'{text}; given in its place: {flags(instead)}' if instead else text
 
 
 class _WatchedFolder(run_folder.RunFolder):
@@ -160,6 +173,7 @@ def train_frozen(method_name, images, trunk_config, cache, loop, run, method_con
     raise ValueError(f'{method_name} is trained on masks: give a --data_list with lines `image '
                      'mask`')
   views = views_of(entries, images.crops)
+  check_counts(len(views), loop.batch_size, getattr(method_config, 'num_neighbors', None))
   lock = run_folder.lock(run.snapshot_dir) if cluster.is_chief else contextlib.nullcontext()
   with lock:
     configs = images, trunk_config, cache, loop, method_config
@@ -200,7 +214,6 @@ def _train(method_class, dataset, store, trunk, newest, workers, images, trunk_c
         store, loop.batch_size, loop.seed, first, share=(cluster.index, cluster.count),
         device=training.batch_device(strategy.num_replicas_in_sync), **needs)
 
-  batches(0)  # which says now if there are too few images
   with workers.watched(lambda: 'Start the same command on every worker again'):
     with strategy.scope():
       model = method_class.build_head(trunk.channels, method_config, loop.seed)
@@ -238,8 +251,9 @@ def _train(method_class, dataset, store, trunk, newest, workers, images, trunk_c
   if first_step:
     print(f'Going on after {newest} with step {first_step}.')
   count = sum(int(np.prod(variable.shape)) for variable in train_step.trainable.values())
-  print(f'{method_class.name} on {trunk.model.name}: {count / 1e6:.2f} million trainable '
-        f'parameters, {len(store)} images or crops{"" if store.has_labels else ", no labels"}, '
+  print(f'{method_class.name} on {trunk.model.name}: codes of {model.output_shape[-1]} channels, '
+        f'{count / 1e6:.2f} million trainable parameters, {len(store)} images or crops'
+        f'{"" if store.has_labels else ", no labels"}, '
         f'{loop.num_steps} steps of {loop.iter_size} x {loop.batch_size}')
   folder = (_WatchedFolder(run.snapshot_dir, first_step, method.warning) if cluster.is_chief else
             None)

@@ -155,6 +155,15 @@ def test_a_batch_of_one_is_refused_before_anything_long(folder, method, tmp_path
                            restore_from='missing'))
 
 
+@pytest.mark.parametrize('change, message', [
+    ({'batch_size': 9}, '--batch_size 9: there are only 8'),
+    ({'num_neighbors': 8}, '--num_neighbors 8: expected 1 to 7')])
+def test_too_few_images_are_said_before_anything_long(folder, change, message, tmp_path):
+  with pytest.raises(ValueError, match=message):
+    train('stego', flags_of(folder, 'few', snapshot_dir=tmp_path / 'run', restore_from='missing',
+                            **change))
+
+
 @pytest.mark.parametrize('method', FROZEN_METHODS)
 def test_every_method_has_weights_that_decay(method):
   """--weight_decay does nothing but for variables of certain names."""
@@ -185,7 +194,7 @@ def test_a_warning_is_said_once(tmp_path, capsys):
   assert len((tmp_path / 'metrics.jsonl').read_text().splitlines()) == 3
 
 
-def test_presets_go_before_defaults_and_flags_before_presets(monkeypatch):
+def test_presets_go_before_defaults_and_flags_before_presets(monkeypatch, capsys):
   seen = {}
   monkeypatch.setattr(run, 'train_frozen', lambda name, *configs: seen.update(
       {key: value for config in configs for key, value in dataclasses.asdict(config).items()}))
@@ -195,3 +204,8 @@ def test_presets_go_before_defaults_and_flags_before_presets(monkeypatch):
       ['--preset', 'potsdam3', '--batch_size', '7']))
   assert (seen['dataset'], seen['backbone'], seen['batch_size']) == ('potsdam3', 'dino_vitb8', 7)
   assert (seen['optimizer'], seen['within_threshold'], seen['crops']) == ('adam', 0.1, 'one')
+  said = capsys.readouterr().out
+  assert said.startswith('--preset potsdam3 is --across_threshold 0.5 --backbone dino_vitb8 ')
+  assert '--learning_rate 0.0001 ' in said and said.endswith('in its place: --batch_size 7\n')
+  run.train_from_arguments('smooseg', parser.parse_args(['--backbone', 'mobilenet_v2']))
+  assert not capsys.readouterr().out

@@ -40,9 +40,9 @@ def entries(tmp_path):
   return made
 
 
-def store_of(entries, tmp_path, trunk=None, crops='one', dataset=None, **cache):
+def store_of(entries, tmp_path, trunk=None, crops='one', dataset=None, geometry=GEOMETRY, **cache):
   cache = CacheConfig(str(tmp_path / 'cache'), feature_batch_size=2, **cache)
-  return FeatureStore(trunk or Trunk(), views_of(entries, crops), GEOMETRY, cache, dataset)
+  return FeatureStore(trunk or Trunk(), views_of(entries, crops), geometry, cache, dataset)
 
 
 @pytest.mark.parametrize('crops, cached', [('one', True), ('five', True), ('five', False)])
@@ -67,7 +67,8 @@ def test_the_trunk_runs_once_and_only_for_what_changes(entries, tmp_path):
   store_of(entries, tmp_path, trunk)
   assert trunk.seen == 5
   for change in ({'trunk': Trunk('b')}, {'crops': 'five'}, {'feature_dtype': 'float32'},
-                 {'entries': entries[1:]}):
+                 {'entries': entries[1:]}, {'geometry': Geometry(20)},
+                 {'geometry': Geometry(16, resampling='nearest')}):
     other = store_of(**{'entries': entries, 'tmp_path': tmp_path, **change})
     assert other._trunk.seen == len(other)
     assert other.manifest != first.manifest
@@ -107,5 +108,10 @@ def test_neighbours_are_kept_by_all_that_they_depend_on(entries, tmp_path):
   assert find_neighbours(store_of(entries, tmp_path), folder, 2).shape == (5, 2)
   other = find_neighbours(store_of(entries, tmp_path, Trunk('b'), 'five'), folder)
   assert other.shape == (25, 24)
+  # Of as many images: the original's file name knows neither weights nor a size but 224.
+  for change in ({'trunk': Trunk('c')}, {'geometry': Geometry(20)}):
+    before = len(list((tmp_path / 'cache').glob('neighbours-*')))
+    assert find_neighbours(store_of(entries, tmp_path, **change), folder).shape == (5, 4)
+    assert len(list((tmp_path / 'cache').glob('neighbours-*'))) == before + 1
   with pytest.raises(ValueError, match='a single image'):
     find_neighbours(store_of(entries[:1], tmp_path), folder)

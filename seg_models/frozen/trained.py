@@ -6,8 +6,10 @@ import pathlib
 
 import numpy as np
 import tensorflow as tf
+from PIL import Image
 
 from seg_models.datasets import Dataset, dataset_for
+from seg_models.frozen.geometry import whole_cells
 from seg_models.frozen.methods import FROZEN_METHODS
 from seg_models.frozen.trunk import FrozenTrunk, TrunkConfig, load_trunk
 from seg_models.pseudo_classes import pseudo_dataset
@@ -52,12 +54,16 @@ class Trained:
     """The code of one image, without gradient.
 
     Args:
-      image: uint8 [H, W, 3].
+      image: uint8 [H, W, 3]; the trunk sees the nearest size of whole cells, for the last ones
+        would hang over, and those of the mirror image lie between its own.
       flip: the mean of the image's code and of its mirror image's, mirrored back.
 
     Returns:
       float32 [h, w, D].
     """
+    size = whole_cells(image.shape[:2], self.trunk.stride)
+    if size != image.shape[:2]:
+      image = np.asarray(Image.fromarray(image).resize(size[::-1], Image.Resampling.BILINEAR))
     images = np.stack([image, image[:, ::-1]]) if flip else image[None]
     codes = self.method.codes(self.trunk(images))
     return (codes[0] + codes[1, :, ::-1]) / 2 if flip else codes[0]

@@ -1,4 +1,5 @@
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
@@ -52,7 +53,7 @@ def test_the_interpolation_is_the_originals():
 
 class Trunk:
   """Features are every fourth pixel's colours."""
-  channels = 3
+  channels, stride = 3, 4
   settings = {}
 
   def __call__(self, images):
@@ -76,6 +77,8 @@ def test_codes_are_averaged_over_an_image_and_its_mirror_image():
 def test_an_edge_is_predicted_where_it_is():
   """Whatever the width; of cells that hang over the last column it was half a cell away."""
   class Means(Trunk):
+    stride = 8
+
     def __call__(self, images):
       short = -np.array(images.shape[1:3]) % 8
       images = np.pad(images, [(0, 0), (0, short[0]), (0, short[1]), (0, 0)], 'edge')
@@ -88,8 +91,9 @@ def test_an_edge_is_predicted_where_it_is():
   whole = Trained(method, {}, Means(), dataset_for(None, 3), False, 'bilinear', {})
   image = np.zeros((96, 130, 3), np.uint8)
   image[:, 120:] = 255
-  for flip in (False, True):
-    code = whole.code(Geometry(96, 'none').image(image, 8), flip)
+  whole_cells = Geometry(96, 'none').image(image, 8)
+  for shown, flip in itertools.product((whole_cells, image), (False, True)):
+    code = whole.code(shown, flip)
     bright = np.concatenate(list(log_probs_in_stripes(lambda x: x, code, image.shape[:2])))[..., 0]
     assert abs((bright > 127.5).argmax(1) - 120).max() <= 1
 

@@ -81,3 +81,13 @@ def test_a_network_is_moved_by_half_a_cell_of_its_head():
 def test_what_is_missing_is_named(config, message):
   with pytest.raises(ValueError, match=message):
     load_trunk(config)
+
+
+@pytest.mark.parametrize('ending', ['.safetensors', '.npz', '.pth'])
+@pytest.mark.parametrize('name, source', [
+    ('dino_vitb8', 'dino_vitbase8_pretrain.pth.*timm/vit_base_patch8_224.dino'),
+    ('dinov2_vits14', 'dinov2_vits14_pretrain.pth.*timm/vit_small_patch14_dinov2')])
+def test_a_file_that_is_not_there_is_told_with_its_own_source(name, source, ending, tmp_path):
+  path = str(tmp_path / f'weights{ending}')
+  with pytest.raises(FileNotFoundError, match=f'weights{ending}: no such weight file; .*{source}'):
+    load_trunk(TrunkConfig(name, path))

@@ -99,10 +99,14 @@ def load_view(view, geometry, dataset=None, stride=1):
     label: int32 [h, w], -1 where it does not count; None without `dataset`.
 
   Raises:
-    FileNotFoundError, ValueError: see `seg_models.image_reader.load_example`.
+    FileNotFoundError, ValueError: see `seg_models.image_reader.load_example`; or an image is too
+      small for crops.
   """
   example = load_example(view.entry, dataset, need_mask=dataset is not None)
-  top, left, bottom, right = crop_box(example.image.shape[:2], view.crop)
+  try:
+    top, left, bottom, right = crop_box(example.image.shape[:2], view.crop)
+  except ValueError as error:
+    raise ValueError(f'{view.entry.image}: {error}: leave it out, or give --crops one') from error
   part = np.s_[top:bottom, left:right]
   image = geometry.image(example.image[part], stride)
   if dataset is None:

@@ -81,6 +81,14 @@ def test_a_crops_labels_are_cropped_alike(tmp_path):
   assert load_view(View(entry, 3), geometry)[1] is None
 
 
+def test_an_image_too_small_for_crops_is_named(tmp_path):
+  write(tmp_path / 'line.png', size=(1, 9))
+  entry = Entry(str(tmp_path / 'line.png'), None, None, 'line')
+  assert load_view(View(entry), Geometry(4))[0].shape == (4, 4, 3)
+  with pytest.raises(ValueError, match=r'line\.png: an image of 1x9 pixels is too small.*--crops'):
+    load_view(View(entry, 2), Geometry(4))
+
+
 def test_sources_change_with_files_and_crops(tmp_path):
   write(tmp_path / 'a.png')
   entries = [Entry(str(tmp_path / 'a.png'), None, None, 'a')]

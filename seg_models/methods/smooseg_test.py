@@ -251,6 +251,39 @@ def test_presets_are_complete_and_as_published():
       'potsdam3': ('dino_vitb8', 0.10, 0.50), 'potsdam3_dinov2': ('dinov2_vitb14', 0.32, 0.50)}
 
 
+# Not the loss's own: the probabilities' scale, and what moves the state alone.
+ELSEWHERE = {'test_scale', 'teacher_momentum'}
+OPTIONS = {
+    'dim': 5, 'projection': 'linear', 'num_clusters': 7, 'within_threshold': 0.3,
+    'across_threshold': 0.1, 'within_weight': 0.5, 'across_weight': 0.5, 'data_weight': 0.5,
+    'temperature': 0.3, 'teacher_first': True, 'dropout': 0.0, 'drop_closeness': False,
+    'pointwise': False, 'faithful_pairing': True}
+
+
+@pytest.mark.parametrize('name', [
+    field.name for field in dataclasses.fields(SmoosegConfig) if field.name not in ELSEWHERE])
+def test_every_option_does_something(name):
+  """Which is not so of the original's: sigma, for one, is never looked at."""
+  found = []
+  for options in ({}, {name: OPTIONS[name]}):
+    method = method_of(teacher_momentum=0.5, **options)
+    method.student.assign(method.student.numpy()[::-1])
+    found.append(float(method.loss(
+        batch_of(), method.initial_state(), tf.constant(5)).loss))
+  assert abs(found[0] - found[1]) > 1e-5
+
+
+def test_the_teacher_moves_with_every_batch_of_a_step():
+  """As the original's does: of two batches a step it is moved twice to the same student."""
+  step = step_of(iter_size=2, teacher_momentum=0.75)
+  step([batch_of(), batch_of(seed=1)], 0)
+  before, moved = step.state['teacher'].numpy(), step.variables['student/prototypes'].numpy()
+  assert np.abs(moved - before).max() > 0.04
+  step([batch_of(seed=2), batch_of(seed=3)], 1)
+  np.testing.assert_allclose(
+      step.state['teacher'], 0.5625 * before + 0.4375 * moved, rtol=1e-6, atol=1e-7)
+
+
 @pytest.mark.parametrize('name, value', [
     ('dim', 0), ('num_clusters', -1), ('temperature', 0.0), ('test_scale', -1.0),
     ('within_weight', -1.0), ('across_weight', -0.5), ('data_weight', -2.0),

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -125,27 +127,47 @@ def test_randomness_is_of_seed_and_step_alone():
     assert changed[1]['self_loss'] != first[1]['self_loss']
 
 
-@pytest.mark.parametrize('option', [
+OPTIONS = [
     {'pointwise': False}, {'zero_clamp': False}, {'stabilize': True}, {'dropout': 0.0},
     {'drop_features': False}, {'feature_samples': 4}, {'neg_samples': 3}, {'self_shift': 0.3},
     {'neighbour_shift': 0.3}, {'random_shift': 0.3}, {'self_weight': 2.0},
     {'neighbour_weight': 0.0}, {'random_weight': 0.0}, {'faithful_pairing': True},
     {'projection': 'linear'}, {'cluster_alpha': 3.0}, {'projection': 'none', 'dim': None},
-    {'num_clusters': 5}, {'correspondence_weight': 0.5}, {'rec_weight': 0.1}, {'crf_weight': 0.1}])
+    {'num_clusters': 5}, {'correspondence_weight': 0.5}, {'rec_weight': 0.1}, {'crf_weight': 0.1},
+    {'dim': 5}]
+CRF_OPTIONS = [
+    {'crf_alpha': 5.0}, {'crf_beta': 5.0}, {'crf_gamma': 5.0}, {'crf_w1': 1.0}, {'crf_w2': 9.0},
+    {'crf_shift': 0.3}, {'crf_samples': 50}]
+
+
+@pytest.mark.parametrize('option', OPTIONS)
 def test_every_option_does_something(option):
   batch = batch_of(noise=1.0)
   losses = [evaluate(make(**options), batch, step=3)[0] for options in ({}, option)]
   assert abs(losses[0] - losses[1]) > 1e-5
 
 
-@pytest.mark.parametrize('option', [
-    {'crf_alpha': 5.0}, {'crf_beta': 5.0}, {'crf_gamma': 5.0}, {'crf_w1': 1.0}, {'crf_w2': 9.0},
-    {'crf_shift': 0.3}, {'crf_samples': 50}])
+@pytest.mark.parametrize('option', CRF_OPTIONS)
 def test_options_of_the_crf_loss_do_something(option):
   losses = [evaluate(make(crf_weight=1.0, **{'crf_samples': 60, **options}), batch_of())[1]
             for options in ({}, option)]
   assert abs(losses[0]['crf_loss'] - losses[1]['crf_loss']) > 1e-4
   assert Stego.needs_images(StegoConfig(crf_weight=1.0)) and not Stego.needs_images(StegoConfig())
+
+
+def test_no_option_is_forgotten():
+  """Of the original's a third does nothing. Batches and inference have the others."""
+  others = {'num_neighbors', 'cluster_start', 'test_alpha'}
+  tried = {name for option in (*OPTIONS, *CRF_OPTIONS) for name in option}
+  assert tried | others == {field.name for field in dataclasses.fields(StegoConfig)}
+  code = make().codes(batch_of()['features'])
+  soft, sharp = (make(test_alpha=alpha).cluster_log_probs(code, {}) for alpha in (2.0, 9.0))
+  unit, centres = (x / np.linalg.norm(x, axis=-1, keepdims=True)
+                   for x in (code.numpy(), make().centroids.numpy()))
+  for found, alpha in ((soft, 2), (sharp, 9)):
+    shares = np.exp(alpha * unit @ centres.T)
+    np.testing.assert_allclose(
+        np.exp(found), shares / shares.sum(-1, keepdims=True), rtol=1e-4)
 
 
 def test_colours_of_the_crf_loss_are_imagenets():

@@ -1,6 +1,7 @@
 """`--restore_from`: which conventions a file was trained with, and its weights onto a network."""
 
 import dataclasses
+import os
 import re
 
 from network.common import hrnet, pretrained, pretrained_hrnet, pretrained_vit
@@ -22,6 +23,14 @@ _HEAD_FIELDS = (
     'name', 'output_dim', 'head_dim', 'head_batch_norm_decay', 'projection', 'projection_dim')
 
 
+def where_weights_are(backbone):
+  """Where the weights of a transformer are to be had, and how they become a file that is read."""
+  source, timm = pretrained_vit.SOURCES[backbone], pretrained_vit.TIMM[backbone]
+  return (f'the weights of {backbone} are {source}, of which python pyscripts/data/'
+          f'convert_weights.py {source.rpartition("/")[2]} {backbone}.safetensors makes a file '
+          f'that is read; model.safetensors of huggingface.co/timm/{timm} is one')
+
+
 def config_for(path, config, explicit=(), *, restore_head=True):
   """The configuration that a network must have for the weights in a file.
 
@@ -41,6 +50,10 @@ def config_for(path, config, explicit=(), *, restore_head=True):
       a checkpoint nor a Keras weight file.
     FileNotFoundError: it is missing.
   """
+  backbone = config.parts()[1]
+  if backbone in pretrained_vit.SOURCES and not (
+      os.path.exists(path) or os.path.exists(f'{path}.index')):
+    raise FileNotFoundError(f'{path}: no such weight file; {where_weights_are(backbone)}')
   archive = checkpoints.open_archive(path)
   if archive.kind == 'segsort':
     return _stored_config(archive, config, explicit, restore_head)

@@ -1,0 +1,56 @@
+"""Which checkpoint of a run predicts, by itself and chosen on labels."""
+
+import dataclasses
+import json
+import pathlib
+import types
+
+import pytest
+
+from seg_models.frozen import inference, inference_test
+from seg_models.frozen.inference import predict_clusters
+from seg_models.frozen.inference_test import config_of
+from seg_models.frozen.trained import newest_checkpoint
+
+trained = inference_test.trained  # the fixture
+
+
+def test_no_checkpoint_to_choose_is_said(trained, tmp_path):
+  with pytest.raises(FileNotFoundError, match='holds no checkpoint'):
+    predict_clusters(config_of(
+        trained, 'wrong', restore_from=str(tmp_path), choose_on_labels=True))
+
+
+def test_without_being_asked_the_last_checkpoint_is_taken(trained, monkeypatch):
+  """And of those chosen among each has its own score, not that of the one before it."""
+  loaded = []
+  scores = {'model.ckpt-1': 0.7, 'model.ckpt-2': 0.3}
+
+  def predicted(config, crf, found, entries, masks, print_scores=False):
+    loaded.append((pathlib.Path(config.restore_from).name, print_scores))
+    matrix = types.SimpleNamespace(mean_iou_occurring=lambda: scores[loaded[-1][0]])
+    return types.SimpleNamespace(matrix=matrix)
+
+  monkeypatch.setattr(inference, 'load_trained', lambda path, *_: types.SimpleNamespace(
+      trunk=None, path=newest_checkpoint(path)))
+  monkeypatch.setattr(inference, '_predict', lambda config, crf, found, *rest, **options: predicted(
+      dataclasses.replace(config, restore_from=found.path), crf, found, *rest, **options))
+  assert predict_clusters(config_of(trained, 'wrong')) == 0
+  assert loaded == [('model.ckpt-2', True)]
+  loaded.clear()
+  assert predict_clusters(config_of(trained, 'wrong', choose_on_labels=True)) == 0
+  assert loaded == [('model.ckpt-1', False), ('model.ckpt-2', False), ('model.ckpt-1', True)]
+
+
+def test_choosing_on_labels_says_so(trained, capsys):
+  config = config_of(trained, 'chosen', choose_on_labels=True, many_to_one=True)
+  assert predict_clusters(config) == 0
+  said = capsys.readouterr().out
+  assert 'CHOSEN ON LABELS' in said
+  assert sorted(path.name for path in (trained / 'chosen/checkpoints').iterdir()) == [
+      'model.ckpt-1', 'model.ckpt-2']
+  assert json.loads((trained / 'chosen/metrics.json').read_text())['hungarian']['many_to_one']
+  with pytest.raises(ValueError, match='is one checkpoint; name the folder'):
+    predict_clusters(dataclasses.replace(config, restore_from=str(trained / 'run/model.ckpt-1')))
+  with pytest.raises(ValueError, match='leave it to one process, without --shard'):
+    dataclasses.replace(config, shard='0/2')
