@@ -4,7 +4,11 @@ The step is compiled once, has static shapes, and is the same code eagerly, in a
 and under a distribution strategy. A method is an object with
 
   initial_state() -> dict of arrays: what it keeps from step to step beside the model (a memory);
-  loss(batch, state, step) -> StepOutput, called in replica context.
+  loss(batch, state, step, draw) -> StepOutput, called in replica context. `step` counts updates and
+    `draw` batches from 0, int32 scalars: of several batches a step each has random numbers of its
+    own, which are to follow from `draw`;
+  once_a_step (optional): names in the state that move with the last batch of a step alone, where
+    the others move with each.
 """
 
 from typing import NamedTuple
@@ -143,8 +147,9 @@ class TrainStep:
     if len(batches) == 1:
       return self._whole(self._split(batches[0]), step, rate)
     totals = None
-    for batch in batches:
-      new = self._accumulate(self._split(batch), step)
+    for place, batch in enumerate(batches):
+      draw, last = step * len(batches) + place, tf.constant(place == len(batches) - 1)
+      new = self._accumulate(self._split(batch), step, draw, last)
       totals = new if totals is None else tf.nest.map_structure(tf.add, totals, new)
     return self._finish(totals, rate)
 
@@ -159,11 +164,14 @@ class TrainStep:
             lambda context, part=part: part[context.replica_id_in_sync_group % count])
         for name, part in parts.items()}
 
-  def _gradients(self, batch, step):
-    """Gradients and metrics of one batch, summed over replicas; the state moves on."""
-    def on_replica(batch, state, step, scale):
+  def _gradients(self, batch, step, draw, last=None):
+    """Gradients and metrics of one batch, summed over replicas; the state moves on.
+
+    Args: of the method's loss, and bool scalar `last`: the step's last batch; None: its only one.
+    """
+    def on_replica(batch, state, step, draw, scale):
       with tf.GradientTape() as tape:
-        output = self.method.loss(batch, state, step)
+        output = self.method.loss(batch, state, step, draw)
         if output.loss.dtype != tf.float32:
           raise TypeError(f'{type(self.method).__name__} has a loss of {output.loss.dtype.name}: '
                           'only convolutions may be of less than float32')
@@ -183,9 +191,13 @@ class TrainStep:
       return dict(zip(self.trainable, gradients, strict=True)), metrics, output.state
 
     scale = self.loss_scale.value()
-    state = {name: tf.convert_to_tensor(variable) for name, variable in self.state.items()}
-    gradients, metrics, state = self.strategy.run(on_replica, args=(batch, state, step, scale))
+    old = {name: tf.convert_to_tensor(variable) for name, variable in self.state.items()}
+    gradients, metrics, state = self.strategy.run(
+        on_replica, args=(batch, old, step, draw, scale))
     metrics, state = tf.nest.map_structure(self._first, (metrics, state))
+    if last is not None:
+      for name in getattr(self.method, 'once_a_step', ()):
+        state[name] = tf.where(last, state[name], old[name])
     for name, value in state.items():
       self.strategy.extended.update(
           self.state[name], lambda variable, new: variable.assign(new), args=(value,))
@@ -225,11 +237,11 @@ class TrainStep:
     Returns:
       Metrics, name -> float32 scalar tensor; the variables change.
     """
-    gradients, totals = self._gradients(batch, step)
+    gradients, totals = self._gradients(batch, step, draw=step)
     return self._update(totals, gradients, rate)
 
-  def _accumulate_step(self, batch, step):
-    gradients, metrics = self._gradients(batch, step)
+  def _accumulate_step(self, batch, step, draw, last):
+    gradients, metrics = self._gradients(batch, step, draw, last)
     for name, gradient in gradients.items():
       self.strategy.extended.update(
           self.sums[name], lambda total, new: total.assign_add(new), args=(gradient,))

@@ -17,7 +17,7 @@ class Regression:
   def initial_state(self):
     return {'count': np.int32(0)}
 
-  def loss(self, batch, state, step):
+  def loss(self, batch, state, step, draw):
     replicas = tf.distribute.get_replica_context().num_replicas_in_sync
     error = tf.linalg.matvec(batch['x'], self.weights) - batch['y']
     total = tf.reduce_sum(error ** 2)
@@ -27,9 +27,9 @@ class Regression:
         {'count': state['count'] + 1})
 
 
-def make(replicas=1, **config):
+def make(replicas=1, method_class=Regression, **config):
   strategy = make_strategy(replicas)
-  method = Regression(strategy, np.array([1.0, -2.0, 0.5], np.float32))
+  method = method_class(strategy, np.array([1.0, -2.0, 0.5], np.float32))
   step = TrainStep(
       method, {'net/weights': method.weights}, TrainingConfig(num_steps=10, **config), strategy,
       {'net/weights': 1.0})
@@ -77,6 +77,30 @@ def test_accumulated_batches_equal_the_joined_batch(replicas):
     metrics = step(data[2 * index:2 * index + 2], index)
   np.testing.assert_allclose(method.weights.numpy(), oracle(joined), rtol=1e-5)
   assert metrics['error'].shape == ()
+
+
+class Diary(Regression):
+  """Writes the batches' numbers and, once a step, the step's own as digits."""
+  once_a_step = 'steps',
+
+  def initial_state(self):
+    return {'draws': np.int32(0), 'steps': np.int32(0)}
+
+  def loss(self, batch, state, step, draw):
+    output = super().loss(batch, {'count': 0}, step, draw)
+    return output._replace(
+        state={'draws': 10 * state['draws'] + draw, 'steps': 10 * state['steps'] + step + 1})
+
+
+@pytest.mark.parametrize('options', [{}, {'jit_compile': True}, {'replicas': 2}])
+@pytest.mark.parametrize('size, draws', [(1, 12), (2, 12345), (3, 12345678)])
+def test_each_batch_of_a_step_has_a_number_and_some_state_moves_once(options, size, draws):
+  _, step = make(iter_size=size, method_class=Diary, **options)
+  data = batches(3 * size, 4)
+  for index in range(3):
+    step(data[index * size:(index + 1) * size], index)
+  assert step.state['draws'].numpy() == draws
+  assert step.state['steps'].numpy() == 123
 
 
 def test_the_step_is_traced_once():
@@ -150,8 +174,8 @@ def test_compiled_as_chosen_or_as_suits_the_device(
 
 def test_a_loss_of_less_than_float32_is_refused():
   class Half(Regression):
-    def loss(self, batch, state, step):
-      output = super().loss(batch, state, step)
+    def loss(self, batch, state, step, draw):
+      output = super().loss(batch, state, step, draw)
       return output._replace(loss=tf.cast(output.loss, tf.bfloat16))
 
   strategy = make_strategy(1)

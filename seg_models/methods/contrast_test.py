@@ -156,6 +156,20 @@ def test_it_is_not_evaluated_in_the_warm_up(monkeypatch):
   assert output.state['region_queue_filled'].numpy().tolist() == [2, 2, 2]
 
 
+def test_batches_of_one_step_draw_anchors_and_pixels_by_their_number():
+  """The warm-up goes by steps."""
+  method, batch = fixed(memory='pixel', warmup_steps=5)
+  state = method.loss(batch, method.initial_state(), tf.constant(0)).state
+  outputs = {pair: method.loss(batch, state, *map(tf.constant, pair))
+             for pair in ((7,), (7, 7), (5, 7), (7, 8), (4, 8))}
+  losses = {pair: float(output.loss) for pair, output in outputs.items()}
+  assert losses[7,] == losses[7, 7] == losses[5, 7] != losses[7, 8]
+  assert float(outputs[4, 8].metrics['contrast_loss'][1]) == 0
+  pixels = {pair: output.state['pixel_queue_features'].numpy() for pair, output in outputs.items()}
+  np.testing.assert_array_equal(pixels[7,], pixels[5, 7])
+  assert np.any(pixels[7,] != pixels[7, 8])
+
+
 @pytest.mark.parametrize('memory', ['pixel', 'region', 'both'])
 def test_a_memory_holds_earlier_batches_alone(memory):
   method, batch = fixed(memory=memory)
