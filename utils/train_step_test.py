@@ -124,6 +124,47 @@ def test_float16_overflow_changes_nothing_and_halves_the_scale(jit_compile):
   np.testing.assert_allclose(method.weights.numpy(), oracle([data]), rtol=1e-4)
 
 
+class Moving(Regression):
+  """A forward pass moves a statistic, like batch norm's, and the state."""
+
+  def __init__(self, strategy, start):
+    super().__init__(strategy, start)
+    with strategy.scope():
+      self.mean = tf.Variable(
+          0.0, trainable=False, aggregation=tf.VariableAggregation.MEAN)
+
+  def loss(self, batch, state, step, draw):
+    self.mean.assign(self.mean + tf.reduce_mean(batch['x']))
+    return super().loss(batch, state, step, draw)
+
+
+@pytest.mark.parametrize('options', [
+    {}, {'jit_compile': True}, {'replicas': 2}, {'iter_size': 2},
+    {'iter_size': 2, 'jit_compile': True}, {'iter_size': 2, 'replicas': 2}])
+def test_a_step_that_overflows_leaves_what_its_forward_pass_moved(options):
+  strategy, size = make_strategy(options.pop('replicas', 1)), options.get('iter_size', 1)
+  method = Moving(strategy, np.array([1.0, -2.0, 0.5], np.float32))
+  step = TrainStep(
+      method, {'net/weights': method.weights, 'net/moving_mean': method.mean},
+      TrainingConfig(num_steps=10, precision='mixed_float16', **options), strategy,
+      {'net/weights': 1.0})
+  data = batches(2 * size, 4)
+  step(data[:size], 0)
+  before = {name: value.numpy() for name, value in step.saved_variables().items()}
+  assert before['state/count'] == size and before['net/moving_mean'] != 0
+  for place in range(size):  # whichever batch overflows
+    group = list(data[size:])
+    group[place] = {**group[place], 'y': group[place]['y'] * np.inf}
+    assert not np.isfinite(step(group, 1)['gradient_norm'])
+    after = step.saved_variables()
+    for name in set(after) - {'loss_scale/scale', 'loss_scale/good_steps'}:
+      np.testing.assert_array_equal(after[name], before[name], err_msg=name)
+  step(data[size:], 1)
+  assert step.state['count'].numpy() == 2 * size
+  total = sum(batch['x'].numpy().mean() for batch in data)
+  np.testing.assert_allclose(method.mean.numpy(), total, rtol=1e-5)
+
+
 @pytest.mark.parametrize('options', [
     {}, {'jit_compile': True}, {'replicas': 2}, {'iter_size': 2},
     {'precision': 'mixed_float16'}])

@@ -94,9 +94,9 @@ class Smooseg:
   term alone; the teacher is the moving mean of the student, taken before the student's step.
 
   Deviates from the original: partners are a permutation without fixed point (`faithful_pairing`);
-  the teacher is a state, which no optimizer knows, and of several batches a step all have the same;
-  masks and pairs depend on the seed and the batch's number alone; each replica has the smoothness
-  of the joined batch.
+  the teacher is a state, which no optimizer knows, and moves once a step of several batches, with
+  the last, and in no step that a loss scale skips; masks and pairs depend on the seed and the
+  batch's number alone; each replica has the smoothness of the joined batch.
 
   Args:
     model: keras.Model of `build_head`.
