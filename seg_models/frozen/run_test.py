@@ -173,3 +173,6 @@ def test_presets_go_before_defaults_and_flags_before_presets(monkeypatch):
       ['--preset', 'potsdam3', '--batch_size', '7']))
   assert (seen['dataset'], seen['backbone'], seen['batch_size']) == ('potsdam3', 'dino_vitb8', 7)
   assert (seen['optimizer'], seen['within_threshold'], seen['crops']) == ('adam', 0.1, 'one')
+  assert seen['resampling'] == 'nearest' and not seen['faithful_pairing']
+  text = ' '.join(parser.format_help().split())
+  assert 'Two things stay ours' in text and '(--faithful_pairing), and crops' in text

@@ -84,7 +84,7 @@ _TRAINING = {'optimizer': 'adam', 'learning_rate': 1e-4, 'power': 0.0, 'weight_d
 
 def _preset(dataset, backbone, crops, within, across, seed=0, **training):
   return {'dataset': dataset, 'backbone': backbone, 'crops': crops, 'within_threshold': within,
-          'across_threshold': across, 'seed': seed, **training}
+          'across_threshold': across, 'seed': seed, 'resampling': 'nearest', **training}
 
 
 class Smooseg:
