@@ -1,6 +1,7 @@
 """The shell scripts as a user calls them."""
 
 import argparse
+import dataclasses
 import json
 import os
 import pathlib
@@ -55,14 +56,24 @@ def test_camvid_scripts_say_what_to_set():
     assert result.returncode == 2 and 'NUM_STEPS is set' in result.stderr
 
 
-def commands(tmp_path, script, **environment):
+def commands(tmp_path, script, *arguments, **environment):
   """The commands that a script gives to Python, without running any."""
   log, stub = tmp_path / 'log', tmp_path / 'venv' / 'bin' / 'python'
   stub.parent.mkdir(parents=True, exist_ok=True)
-  stub.write_text('#!/bin/sh\nprintf "%s\\t" "$@" >> "$LOG"; echo >> "$LOG"\n')
+  # What scripts copy from there is made.
+  stub.write_text('''#!/bin/sh
+printf "%s\\t" "$@" >> "$LOG"; echo >> "$LOG"
+while [ $# -gt 1 ]; do
+  case "$1" in
+    --json) mkdir -p "$(dirname "$2")"; touch "$2" ;;
+    --save_dir) mkdir -p "$2"; touch "$2/metrics.json" "$2/metrics_linear.json" ;;
+  esac
+  shift
+done
+''')
   stub.chmod(0o755)
   log.write_text('')
-  result = bash(script, LOG=str(log), SEGSORT_VENV=str(stub.parents[1]), **environment)
+  result = bash(script, *arguments, LOG=str(log), SEGSORT_VENV=str(stub.parents[1]), **environment)
   assert result.returncode == 0, result.stderr
   lines = [line.rstrip('\t').split('\t') for line in log.read_text().splitlines()]
   return [line for line in lines if line[0].startswith('pyscripts/')]
@@ -81,6 +92,12 @@ def parsed(command):
     configs = inference.run_from_arguments(
         lambda *configs: configs, parser, inference.SOFTMAX, arguments)
   return {name: value for config in configs for name, value in vars(config).items()}
+
+
+def contrast_config(options):
+  """The method's own among `parsed` options."""
+  cls = METHODS['contrast'].Config
+  return cls(**{field.name: options[field.name] for field in dataclasses.fields(cls)})
 
 
 @pytest.mark.parametrize('folder, steps, classes, weight_decay', [
@@ -126,6 +143,8 @@ def test_the_memory_on_cityscapes_has_settings_of_its_own(tmp_path):
       tmp_path, 'coco_stuff/train_contrast.sh', DATA_DIR='/data', MEMORY='pixel',
       DATASET='coco_stuff27', CONTRAST_WEIGHT='0', MAX_VIEWS='7')[0])
   assert (options['contrast_weight'], options['temperature'], options['max_views']) == (0, 0.07, 7)
+  with pytest.raises(ValueError, match='--memory pixel: with --contrast_weight 0'):  # of a run
+    contrast_config(options).check_run(options['num_steps'])
   assert options['dataset'] == 'coco_stuff27'
 
 

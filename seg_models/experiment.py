@@ -26,6 +26,7 @@ from utils import checkpoints, run_folder, training
 from utils import workers as several
 from utils.cluster import TASK_HELP, WORKERS_HELP, find_cluster
 from utils.configuration import add_arguments, from_arguments, from_dict, option
+from utils.files import read_json
 from utils.float32 import exact_float32
 from utils.rendezvous import meet
 from utils.train_step import uses_xla
@@ -104,6 +105,29 @@ def claim_folder(run, settings, defaults, free_fields=_FREE_FIELDS):
   return newest
 
 
+def recorded_start(snapshot_dir, restore_from):
+  """The file that a run, which goes on, began with; says so where another one is named now.
+
+  Files may move: another folder with a file of the same name is where it is now.
+
+  Args:
+    snapshot_dir: folder of the run.
+    restore_from: the flag's value, '' where it is not given.
+
+  Returns:
+    What config.json is to say.
+  """
+  path = pathlib.Path(snapshot_dir) / 'config.json'
+  old = read_json(path)['config'].get('restore_from') if path.exists() else None
+  if old is None or pathlib.Path(old).name == pathlib.Path(restore_from).name:
+    return restore_from
+  if restore_from:
+    print(f'--restore_from {restore_from} is NOT read: {snapshot_dir} goes on from its own '
+          f'checkpoint, and began with {old or "no file"}. For a run from that file name another '
+          '--snapshot_dir')
+  return old
+
+
 def train(method_name, data, network, augmentation, loop, run, method_config):
   """Trains one of `METHODS` as configured.
 
@@ -151,7 +175,10 @@ def _train(method_class, dataset, entries, cluster, replicas, data, network, aug
     defaults = {}
     for config in configs:
       defaults.update(dataclasses.asdict(type(config)()))
-    newest = claim_folder(run, settings, defaults)
+    start = network.restore_from
+    if checkpoints.latest(run.snapshot_dir) is not None:
+      start = recorded_start(run.snapshot_dir, start)
+    newest = claim_folder(run, {**settings, 'restore_from': start}, defaults)
     model_config = model_config_of(
         network, method_class.output_dim(dataset.num_classes, network.embedding_dim), newest,
         method_class.network(method_config)[0])

@@ -1,4 +1,5 @@
 import argparse
+import json
 
 import pytest
 
@@ -29,6 +30,36 @@ def train(flags):
   experiment.add_training_arguments(parser, 'segsort')
   namespace = parser.parse_args([part for flag in flags.items() for part in flag])
   return experiment.train_from_arguments('segsort', namespace)
+
+
+@pytest.mark.parametrize('old, new, kept, said', [
+    ('a/resnet.ckpt', 'b/resnet.ckpt', 'b/resnet.ckpt', False),  # moved
+    ('a/resnet.ckpt', '', 'a/resnet.ckpt', False),
+    ('a/resnet.ckpt', 'a/other.ckpt', 'a/resnet.ckpt', True),
+    ('', 'a/other.ckpt', '', True), ('', '', '', False)])
+def test_a_run_that_goes_on_says_what_it_does_not_read(tmp_path, capsys, old, new, kept, said):
+  (tmp_path / 'config.json').write_text(json.dumps({'config': {'restore_from': old}}))
+  assert experiment.recorded_start(tmp_path, new) == kept
+  printed = capsys.readouterr().out
+  assert ('NOT read' in printed and new in printed and (old or 'no file') in printed) == said
+  assert said or not printed
+
+
+def test_it_is_said_before_anything_else(flags, tmp_path, capsys, monkeypatch):
+  monkeypatch.setattr(experiment.checkpoints, 'latest', lambda folder: tmp_path / 'model.ckpt-3')
+  (tmp_path / 'run').mkdir()
+  (tmp_path / 'run/config.json').write_text(
+      json.dumps({'config': {'restore_from': 'a/old.ckpt', 'method': 'softmax'}, 'starts': []}))
+  with pytest.raises(ValueError, match='belongs to a run with another configuration'):
+    train({**flags, '--restore_from': 'b/new.ckpt'})
+  assert '--restore_from b/new.ckpt is NOT read' in capsys.readouterr().out
+
+
+def test_a_run_without_a_record_of_its_start_says_nothing(tmp_path, capsys):
+  assert experiment.recorded_start(tmp_path, 'a.ckpt') == 'a.ckpt'
+  (tmp_path / 'config.json').write_text('{"config": {}}')
+  assert experiment.recorded_start(tmp_path, 'a.ckpt') == 'a.ckpt'
+  assert not capsys.readouterr().out
 
 
 @pytest.mark.parametrize('missing', ['--data_list', '--snapshot_dir'])

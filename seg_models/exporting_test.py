@@ -24,7 +24,7 @@ class Walk:
   def initial_state(self):
     return {'total': np.float32(0)}
 
-  def loss(self, batch, state, step):
+  def loss(self, batch, state, step, draw):
     values = tf.linalg.matvec(self.variables['net/weights'], batch['image'])
     noise = tf.cast(tf.stack([self.seed, step])[0] % 7, tf.float32)
     loss = tf.reduce_mean((values + self.variables['net/biases'] + noise) ** 2)

@@ -21,6 +21,8 @@ from seg_models.pseudo_classes import (
   FILE,
   MOST,
   WEIGHTS,
+  check_network,
+  embedding_of,
   find_pseudo_classes,
   load_pseudo_classes,
   pseudo_dataset,
@@ -118,7 +120,7 @@ def predict_label_free(data, network_config, output, segments, retrieval, scales
   network = load_network(data, network_config, 'segsort', segments.embedding)
   segments = segment_settings(segments, network)
   if given is not None:
-    _check_centres(given, network, label_free.cluster_centres)
+    check_network(given, network, label_free.cluster_centres)
   settings = {**network.settings, **segments.settings()}
   for name in ('dataset', 'num_classes'):  # which mean nothing here
     del settings[name]
@@ -148,14 +150,6 @@ def predict_label_free(data, network_config, output, segments, retrieval, scales
   if labels is not None:
     _write_pseudo_classes(folder, labels, label_free, given, network, output, palette)
   return 0
-
-
-def _check_centres(classes, network, path):
-  """Raises a ValueError where centres are not of this network's embeddings."""
-  if (classes.dim, classes.network) != (network.dim, network.settings['checkpoint']):
-    raise ValueError(
-        f'--cluster_centres {path} are of the embeddings ({classes.dim} dimensions) of another '
-        f'checkpoint than --restore_from (embeddings of {network.dim} dimensions): give that one')
 
 
 def _grouping(label_free, given, entries):
@@ -213,6 +207,7 @@ def _write_pseudo_classes(folder, labels, label_free, given, network, output, pa
   if given is None:
     classes = find_pseudo_classes(
         bank, label_free.cluster_classes, network.settings['checkpoint'], save_dir / FILE,
+        embedding=embedding_of(network),
         weights=label_free.cluster_weights, restarts=label_free.cluster_restarts,
         seed=label_free.seed)
   else:

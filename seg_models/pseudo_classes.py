@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import json
 import pathlib
 import zipfile
 
@@ -27,6 +28,8 @@ class PseudoClasses:
     pixels: int64 [K], likewise.
     objective: float, the weighted mean cosine of these segments and their centres.
     network: the `utils.resuming.fingerprint` of the checkpoint that the embeddings are of.
+    embedding: `embedding_of` this network; '' where an older version of this project has not
+      written it down.
     inputs: 16 hex digits that change with all that the centres were computed from.
   """
   centres: np.ndarray
@@ -35,6 +38,7 @@ class PseudoClasses:
   objective: float
   network: str
   inputs: str
+  embedding: str = ''
 
   def __len__(self):
     return len(self.centres)
@@ -54,13 +58,14 @@ def pseudo_dataset(count):
                  colors.voc_palette(count + 1)[1:])
 
 
-def find_pseudo_classes(bank, count, network, path, *, weights='pixels', restarts=10, seed=0):
+def find_pseudo_classes(bank, count, network, path, *, embedding='', weights='pixels', restarts=10,
+                        seed=0):
   """Groups the segments of a bank, and keeps the groups in a file.
 
   Args:
     bank: `Bank` with `pixels`.
     count: number of groups.
-    network: fingerprint of the checkpoint.
+    network, embedding: see `PseudoClasses`.
     path: the file; where the same groups are in it already, nothing is computed.
     weights: one of `WEIGHTS`, what counts equally.
     restarts: attempts, of which the best is taken.
@@ -79,7 +84,7 @@ def find_pseudo_classes(bank, count, network, path, *, weights='pixels', restart
   path = pathlib.Path(path)
   if path.exists():
     known = load_pseudo_classes(path)
-    if (known.inputs, known.network) == (inputs, network):
+    if (known.inputs, known.network, known.embedding) == (inputs, network, embedding):
       return known
   attempts = tqdm.tqdm([[seed, attempt] for attempt in range(restarts)], desc='k-means')
   try:
@@ -90,9 +95,41 @@ def find_pseudo_classes(bank, count, network, path, *, weights='pixels', restart
   classes = PseudoClasses(
       found.centres, np.bincount(found.labels, minlength=count),
       np.bincount(found.labels, bank.pixels, count).astype(np.int64), found.objective, network,
-      inputs)
+      inputs, embedding)
   save_pseudo_classes(classes, path)
   return classes
+
+
+def embedding_of(network):
+  """Which output of which network an embedding is: JSON text of a dict.
+
+  All that decides what a direction means. How an image is gone over and cut (windows, clusters, the
+  weight of places in the clustering) decides which segments there are; their prototypes, means of
+  embeddings, can be compared all the same, as with a bank.
+
+  Args:
+    network: `seg_models.inference_setup.Network`.
+  """
+  model = network.settings['model']
+  return json.dumps({
+      'output': 'projection' if 'projection' in model else 'head',
+      'untrained_head': network.settings.get('untrained_head', False), **model}, sort_keys=True)
+
+
+def check_network(classes, network, path):
+  """Raises a ValueError where `PseudoClasses` of a file are not of a network's embeddings."""
+  if (classes.dim, classes.network) != (network.dim, network.settings['checkpoint']):
+    raise ValueError(
+        f'--cluster_centres {path} are of the embeddings ({classes.dim} dimensions) of another '
+        f'checkpoint than --restore_from (embeddings of {network.dim} dimensions): give that one')
+  theirs = json.loads(classes.embedding) if classes.embedding else {}
+  # What only one of them has is of another version of this project.
+  differences = [f'{name}: {theirs[name]!r} there, {value!r} now'
+                 for name, value in json.loads(embedding_of(network)).items()
+                 if theirs.get(name, value) != value]
+  if differences:
+    raise ValueError(f'--cluster_centres {path} are of another embedding of this checkpoint '
+                     f'({"; ".join(differences)}): give the flags that they were found with')
 
 
 def save_pseudo_classes(classes, path):
@@ -112,7 +149,9 @@ def load_pseudo_classes(path):
   try:
     with open(path, 'rb') as file, np.load(file, allow_pickle=False) as stored:
       values = dict(stored)
-    scalars = {name: values[name].item() for name in ('objective', 'network', 'inputs')}
+    values.setdefault('embedding', np.array(''))
+    scalars = {name: values[name].item()
+               for name in ('objective', 'network', 'inputs', 'embedding')}
     classes = PseudoClasses(**{**values, **scalars})
   except FileNotFoundError:
     raise FileNotFoundError(f'{path} does not exist: {remedy}') from None

@@ -1,4 +1,6 @@
 import dataclasses
+import json
+import types
 
 import numpy as np
 import pytest
@@ -7,6 +9,8 @@ from network.segsort.pseudo_classes import nearest_centres
 from seg_models import pseudo_classes
 from seg_models.bank import Bank
 from seg_models.pseudo_classes import (
+  check_network,
+  embedding_of,
   find_pseudo_classes,
   load_pseudo_classes,
   pseudo_dataset,
@@ -39,6 +43,38 @@ def test_groups_are_found_counted_and_kept(tmp_path, weights, order):
   assert loaded.fingerprint() == found.fingerprint() and loaded.dim == 6 and len(loaded) == 3
   for field in dataclasses.fields(loaded):
     np.testing.assert_array_equal(getattr(loaded, field.name), getattr(found, field.name))
+
+
+def test_what_embedding_they_are_of_is_kept_and_may_be_unknown(tmp_path):
+  path = tmp_path / 'clusters.npz'
+  assert find_pseudo_classes(planted_bank()[0], 3, 'net', path, embedding='{}').embedding == '{}'
+  with np.load(path) as stored:
+    values = {name: value for name, value in stored.items() if name != 'embedding'}
+  np.savez(path, **values)  # as older versions have written it
+  assert load_pseudo_classes(path).embedding == ''
+
+
+def network_of(untrained_head=False, **model):
+  settings = {'checkpoint': 'net', 'windows': None, 'model': {
+      'name': 'pspnet_resnet50', 'output_dim': 6, **model}}
+  if untrained_head:
+    settings['untrained_head'] = True
+  return types.SimpleNamespace(dim=6, settings=settings)
+
+
+@pytest.mark.parametrize('other, difference', [
+    ({'untrained_head': True}, 'untrained_head: True there, False now'),
+    ({'name': 'features_resnet50'}, "name: 'features_resnet50' there, 'pspnet_resnet50' now"),
+    ({'projection': 'linear', 'projection_dim': 6}, "output: 'projection' there, 'head' now")])
+def test_groups_of_another_embedding_of_the_checkpoint_are_refused(tmp_path, other, difference):
+  found = find_pseudo_classes(planted_bank()[0], 3, 'net', tmp_path / 'clusters.npz',
+                              embedding=embedding_of(network_of(**other)))
+  check_network(found, network_of(**other), 'there.npz')
+  with pytest.raises(ValueError, match=rf'there.npz are of another embedding .*\({difference}'):
+    check_network(found, network_of(), 'there.npz')
+  newer = json.dumps({**json.loads(embedding_of(network_of())), 'newer': 1})
+  for unknown in ('', newer):  # written by other versions of this project
+    check_network(dataclasses.replace(found, embedding=unknown), network_of(), 'there.npz')
 
 
 def test_nothing_is_computed_twice(tmp_path, monkeypatch):

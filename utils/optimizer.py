@@ -60,7 +60,7 @@ class MomentumSGD:
     for name, variable in self.variables.items():
       decay = self.weight_decay if is_kernel(name) else 0.0
       strategy.extended.update(
-          _tf_variable(variable), update,
+          tf_variable(variable), update,
           args=(gradients[name], self.velocities[name], decay, self.rate_multipliers[name],
                 learning_rate))
 
@@ -119,7 +119,7 @@ class Adam:
     for name, variable in self.variables.items():
       decay = self.weight_decay if is_kernel(name) else 0.0
       strategy.extended.update(
-          _tf_variable(variable), update,
+          tf_variable(variable), update,
           args=(gradients[name], *self.moments[name], decay,
                 self.rate_multipliers[name] * learning_rate, corrections))
 
@@ -134,6 +134,6 @@ def make_optimizer(config, variables, rate_multipliers):
   raise ValueError(f'--optimizer {config.optimizer}: momentum or adam')
 
 
-def _tf_variable(variable):
+def tf_variable(variable):
   """The tf.Variable (possibly mirrored) that a Keras variable wraps."""
   return getattr(variable, 'value', variable) if not isinstance(variable, tf.Variable) else variable

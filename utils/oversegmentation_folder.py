@@ -9,7 +9,7 @@ import pathlib
 
 import scipy.io
 
-from utils import files, images, oversegmentation
+from utils import files, images, oversegmentation, resuming
 from utils.background import map_processes
 from utils.cluster import parse_shard
 from utils.contours import DETECTORS
@@ -92,7 +92,9 @@ def plan(source, data_dir, contours, output, ucm_dir, shard, config):
   """What is to be done.
 
   The settings are kept in `<output>/oversegmentation.json`, so that a repeated call does not mix
-  masks that were made differently.
+  masks that were made differently. So are the sizes and times of the images and contour maps that
+  each mask is made from: where these have changed since, the mask is removed and made again, which
+  a line says.
 
   Args:
     source, data_dir: of `find_images`.
@@ -117,28 +119,65 @@ def plan(source, data_dir, contours, output, ucm_dir, shard, config):
     if pathlib.Path(folder).resolve() in inputs:
       raise ValueError(f'{folder}: holds the images or contours; name another folder for results')
   record = pathlib.Path(output) / 'oversegmentation.json'
-  made_with = {**contours.settings, **dataclasses.asdict(config)}
-  if record.exists() and files.read_json(record) != made_with:
-    raise ValueError(f'{record}: the masks there were made otherwise ({files.read_json(record)}, '
-                     f'not {made_with}): remove the folder or name another (--output)')
-  files.write_json(record, made_with)
-
-  jobs, kept, missing = [], 0, []
+  jobs = []
   for path in paths:
     name = pathlib.Path(path).stem
-    job = Job(path, None, str(pathlib.Path(output) / f'{name}.png'),
-              str(pathlib.Path(ucm_dir) / f'{name}.mat') if ucm_dir else None)
-    if all(os.path.exists(made) for made in filter(None, (job.mask, job.ucm))):
-      kept += 1
-      continue
-    if contours.maps:
-      file = oversegmentation.find_contours(contours.maps, name)
-      if file is None:
-        missing.append((path, str(pathlib.Path(contours.maps) / name)))
-        continue
-      job = dataclasses.replace(job, contours=str(file))
-    jobs.append(job)
-  return jobs, kept, missing
+    file = oversegmentation.find_contours(contours.maps, name) if contours.maps else None
+    jobs.append(Job(path, file and str(file), str(pathlib.Path(output) / f'{name}.png'),
+                    str(pathlib.Path(ucm_dir) / f'{name}.mat') if ucm_dir else None))
+  with resuming.held(record):
+    _claim(record, {**contours.settings, **dataclasses.asdict(config)}, jobs)
+
+  left = [job for job in jobs
+          if not all(os.path.exists(made) for made in filter(None, (job.mask, job.ucm)))]
+  missing = [job.image for job in left if contours.maps and job.contours is None]
+  return ([job for job in left if job.image not in set(missing)], len(jobs) - len(left),
+          [(path, str(pathlib.Path(contours.maps) / pathlib.Path(path).stem)) for path in missing])
+
+
+def _claim(record, made_with, jobs):
+  """Removes the masks of files that have changed, and writes the record that `plan` describes.
+
+  What is removed goes first: a process killed in between leaves a record that is true of every mask
+  there is.
+
+  Raises:
+    ValueError: the masks were made with other settings.
+  """
+  old = files.read_json(record) if record.exists() else {}
+  sources = old.pop('sources', {})
+  if old and old != made_with:
+    raise ValueError(f'{record}: the masks there were made otherwise ({old}, not {made_with}): '
+                     'remove the folder or name another (--output)')
+  changed = 0
+  for job in jobs:
+    name = pathlib.Path(job.image).stem
+    before, now = sources.get(name), [_state(job.image), _state(job.contours)]
+    if os.path.exists(job.mask) and _has_changed(job, before, now):
+      for path in filter(None, (job.mask, job.ucm)):
+        pathlib.Path(path).unlink(missing_ok=True)
+      changed += 1
+    # A contour map that was removed once its mask was there says nothing about the mask.
+    sources[name] = [new or known for new, known in zip(now, before or now, strict=True)]
+  if changed:
+    print(f'{record.parent}: {changed} masks are made again, for their images or contour maps have '
+          'changed since')
+  files.write_json(record, {**made_with, 'sources': sources})
+
+
+def _state(path):
+  """Text that changes with a file's size and time, but not where it is moved; None without one."""
+  if path is None or not os.path.exists(path):
+    return None
+  status = os.stat(path)
+  return f'{status.st_size} {status.st_mtime_ns}'
+
+
+def _has_changed(job, before, now):
+  if before is None:  # a mask of an older version of this project, which kept no record of files
+    made = os.stat(job.mask).st_mtime_ns
+    return any(state and int(state.split()[1]) > made for state in now)
+  return any(old and new and old != new for old, new in zip(before, now, strict=True))
 
 
 def find_one(job, detector=None):

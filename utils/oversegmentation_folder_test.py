@@ -51,6 +51,46 @@ def test_what_is_there_is_kept_and_missing_maps_are_listed(folder):
   assert len(jobs) == 2 and kept == 1
 
 
+@pytest.mark.parametrize('changed', ['images/a.png', 'maps/a.png'])
+def test_masks_of_files_that_have_changed_are_made_again(folder, capsys, changed):
+  ucm = str(folder / 'ucm')
+  for job in planned(folder, ucm=ucm)[0]:
+    make_one(job, find_one(job), CONFIG)
+  assert planned(folder, ucm=ucm)[:2] == ([], 3) and 'again' not in capsys.readouterr().out
+  # Of the same size and, as a copy may be, older than the mask.
+  os.utime(folder / changed, ns=(10 ** 18, 10 ** 18))
+  (folder / 'maps/b.png').unlink()  # what is not needed any more
+  (folder / 'images').rename(folder / 'moved')
+  (folder / 'moved').rename(folder / 'images')
+  jobs, kept, _ = planned(folder, ucm=ucm)
+  assert [job.image for job in jobs] == [str(folder / 'images/a.png')] and kept == 2
+  assert not (folder / 'out/a.png').exists() and not (folder / 'ucm/a.mat').exists()
+  assert '1 masks are made again' in capsys.readouterr().out
+  make_one(jobs[0], find_one(jobs[0]), CONFIG)
+  assert planned(folder, ucm=ucm)[:2] == ([], 3)
+
+
+def test_masks_without_a_record_of_files_are_as_old_as_they_look(folder):
+  for job in planned(folder, source='gradient')[0]:
+    make_one(job, find_one(job, DETECTORS['gradient']), CONFIG)
+  record = folder / 'out/oversegmentation.json'
+  settings = files.read_json(record)
+  del settings['sources']
+  files.write_json(record, settings)
+  os.utime(folder / 'images/c.png', ns=(4 * 10 ** 18, 4 * 10 ** 18))
+  jobs, kept, _ = planned(folder, source='gradient')
+  assert [job.image[-5] for job in jobs] == ['c'] and kept == 3
+
+
+def test_parts_of_a_list_keep_each_others_record(folder):
+  for index in range(2):
+    for job in planned(folder, f'{index}/2', 'gradient')[0]:
+      make_one(job, find_one(job, DETECTORS['gradient']), CONFIG)
+  assert sorted(files.read_json(folder / 'out/oversegmentation.json')['sources']) == list('abcd')
+  os.utime(folder / 'images/d.png', ns=(10 ** 18, 10 ** 18))
+  assert [job.image[-5] for job in planned(folder, source='gradient')[0]] == ['d']
+
+
 def test_a_detector_needs_no_maps(folder):
   jobs, _, missing = planned(folder, source='gradient')
   assert len(jobs) == 4 and not missing

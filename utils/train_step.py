@@ -4,14 +4,18 @@ The step is compiled once, has static shapes, and is the same code eagerly, in a
 and under a distribution strategy. A method is an object with
 
   initial_state() -> dict of arrays: what it keeps from step to step beside the model (a memory);
-  loss(batch, state, step) -> StepOutput, called in replica context.
+  loss(batch, state, step, draw) -> StepOutput, called in replica context. `step` counts updates and
+    `draw` batches from 0, int32 scalars: of several batches a step each has random numbers of its
+    own, which are to follow from `draw`;
+  once_a_step (optional): names in the state that move with the last batch of a step alone, where
+    the others move with each.
 """
 
 from typing import NamedTuple
 
 import tensorflow as tf
 
-from utils.optimizer import make_optimizer, polynomial_decay
+from utils.optimizer import make_optimizer, polynomial_decay, tf_variable
 
 
 class StepOutput(NamedTuple):
@@ -30,7 +34,8 @@ class StepOutput(NamedTuple):
 class LossScale:
   """Dynamic loss scale for float16: halved at an overflow, doubled after `patience` good steps.
 
-  The step that overflowed changes nothing. Other precisions have no scale (`enabled=False`).
+  The step that overflowed changes nothing else, see `TrainStep`. Other precisions have no scale
+  (`enabled=False`).
   """
 
   def __init__(self, enabled, initial=2.0 ** 15, patience=2000):
@@ -89,6 +94,9 @@ def uses_xla(choice, num_replicas):
 class TrainStep:
   """The compiled step over a model's variables, an optimizer's and a method's.
 
+  A step that a loss scale skips is taken back whole: weights and momenta stay as they are, and so
+  do what its forward pass has moved, the method's state and batch norm's moving statistics.
+
   Args:
     method: see the module's docstring.
     variables: name -> Keras variable of the model, all of them.
@@ -111,17 +119,28 @@ class TrainStep:
           name: tf.Variable(value, trainable=False)
           for name, value in method.initial_state().items()}
       self.loss_scale = LossScale(config.precision == 'mixed_float16')
+      # What a forward pass moves and, where several make a step, what that was before the first.
+      self._moved, self._before = {}, {}
+      if self.loss_scale.enabled:
+        self._moved = {f'state/{name}': variable for name, variable in self.state.items()}
+        self._moved.update({
+            name: tf_variable(variable) for name, variable in self.variables.items()
+            if not variable.trainable})
       self.sums = {}
       if config.iter_size > 1:
         self.sums = {
             name: tf.Variable(tf.zeros(variable.shape), trainable=False)
             for name, variable in self.trainable.items()}
+        self._before = {
+            name: tf.Variable(tf.zeros(variable.shape, variable.dtype), trainable=False)
+            for name, variable in self._moved.items()}
     # Without AutoGraph, which takes four fifths of the time of tracing: methods say tf.while_loop
     # and tf.cond where a tensor decides.
     compile_step = tf.function(jit_compile=jit_compile or None, autograph=False)
     self._whole = compile_step(self.whole_step)
     self._accumulate = compile_step(self._accumulate_step)
     self._finish = compile_step(self._finish_step)
+    self._remember = compile_step(lambda: self._assign(self._before, _values(self._moved)))
 
   def saved_variables(self):
     """Everything that a resumed run needs: name -> variable."""
@@ -142,9 +161,12 @@ class TrainStep:
     step = tf.constant(step, tf.int32)
     if len(batches) == 1:
       return self._whole(self._split(batches[0]), step, rate)
+    if self._before:
+      self._remember()
     totals = None
-    for batch in batches:
-      new = self._accumulate(self._split(batch), step)
+    for place, batch in enumerate(batches):
+      draw, last = step * len(batches) + place, tf.constant(place == len(batches) - 1)
+      new = self._accumulate(self._split(batch), step, draw, last)
       totals = new if totals is None else tf.nest.map_structure(tf.add, totals, new)
     return self._finish(totals, rate)
 
@@ -159,11 +181,14 @@ class TrainStep:
             lambda context, part=part: part[context.replica_id_in_sync_group % count])
         for name, part in parts.items()}
 
-  def _gradients(self, batch, step):
-    """Gradients and metrics of one batch, summed over replicas; the state moves on."""
-    def on_replica(batch, state, step, scale):
+  def _gradients(self, batch, step, draw, last=None):
+    """Gradients and metrics of one batch, summed over replicas; the state moves on.
+
+    Args: of the method's loss, and bool scalar `last`: the step's last batch; None: its only one.
+    """
+    def on_replica(batch, state, step, draw, scale):
       with tf.GradientTape() as tape:
-        output = self.method.loss(batch, state, step)
+        output = self.method.loss(batch, state, step, draw)
         if output.loss.dtype != tf.float32:
           raise TypeError(f'{type(self.method).__name__} has a loss of {output.loss.dtype.name}: '
                           'only convolutions may be of less than float32')
@@ -183,27 +208,35 @@ class TrainStep:
       return dict(zip(self.trainable, gradients, strict=True)), metrics, output.state
 
     scale = self.loss_scale.value()
-    state = {name: tf.convert_to_tensor(variable) for name, variable in self.state.items()}
-    gradients, metrics, state = self.strategy.run(on_replica, args=(batch, state, step, scale))
+    old = _values(self.state)
+    gradients, metrics, state = self.strategy.run(
+        on_replica, args=(batch, old, step, draw, scale))
     metrics, state = tf.nest.map_structure(self._first, (metrics, state))
-    for name, value in state.items():
-      self.strategy.extended.update(
-          self.state[name], lambda variable, new: variable.assign(new), args=(value,))
+    if last is not None:
+      for name in getattr(self.method, 'once_a_step', ()):
+        state[name] = tf.where(last, state[name], old[name])
+    self._assign(self.state, state)
     return gradients, metrics
+
+  def _assign(self, variables, values):
+    """Gives variables their new values, each by its name, on every replica."""
+    for name, value in values.items():
+      self.strategy.extended.update(
+          variables[name], lambda variable, new: variable.assign(new), args=(value,))
 
   def _first(self, value):
     """What the first replica here has of a value that all have."""
     return self.strategy.experimental_local_results(value)[0]
 
-  def _update(self, totals, gradients, rate):
-    """Moves the weights; returns the metrics."""
+  def _update(self, totals, gradients, rate, before):
+    """Moves the weights, or takes back what has moved since `before`; returns the metrics."""
     metrics = {
         name: tf.math.divide_no_nan(total, weight) for name, (total, weight) in totals.items()}
     norm = tf.linalg.global_norm([self._first(gradient) for gradient in gradients.values()])
     metrics.update(gradient_norm=norm, learning_rate=rate)
     if self.loss_scale.enabled:
       finite = tf.math.is_finite(norm)
-      tf.cond(finite, lambda: self._apply(gradients, rate), lambda: tf.constant(True))
+      tf.cond(finite, lambda: self._apply(gradients, rate), lambda: self._take_back(before))
       self.loss_scale.update(finite)
       metrics['loss_scale'] = self.loss_scale.value()
     else:
@@ -212,6 +245,10 @@ class TrainStep:
 
   def _apply(self, gradients, rate):
     self.optimizer.apply(gradients, rate, self.strategy)
+    return tf.constant(True)
+
+  def _take_back(self, before):
+    self._assign(self._moved, before)
     return tf.constant(True)
 
   def whole_step(self, batch, step, rate):
@@ -225,11 +262,12 @@ class TrainStep:
     Returns:
       Metrics, name -> float32 scalar tensor; the variables change.
     """
-    gradients, totals = self._gradients(batch, step)
-    return self._update(totals, gradients, rate)
+    before = _values(self._moved)
+    gradients, totals = self._gradients(batch, step, draw=step)
+    return self._update(totals, gradients, rate, before)
 
-  def _accumulate_step(self, batch, step):
-    gradients, metrics = self._gradients(batch, step)
+  def _accumulate_step(self, batch, step, draw, last):
+    gradients, metrics = self._gradients(batch, step, draw, last)
     for name, gradient in gradients.items():
       self.strategy.extended.update(
           self.sums[name], lambda total, new: total.assign_add(new), args=(gradient,))
@@ -237,7 +275,12 @@ class TrainStep:
 
   def _finish_step(self, totals, rate):
     gradients = {name: total / self.config.iter_size for name, total in self.sums.items()}
-    metrics = self._update(totals, gradients, rate)
+    metrics = self._update(totals, gradients, rate, _values(self._before))
     for total in self.sums.values():
       self.strategy.extended.update(total, lambda total: total.assign(tf.zeros_like(total)))
     return metrics
+
+
+def _values(variables):
+  """Name -> the tensor that a variable holds now."""
+  return {name: tf.convert_to_tensor(variable) for name, variable in variables.items()}

@@ -17,7 +17,7 @@ class Regression:
   def initial_state(self):
     return {'count': np.int32(0)}
 
-  def loss(self, batch, state, step):
+  def loss(self, batch, state, step, draw):
     replicas = tf.distribute.get_replica_context().num_replicas_in_sync
     error = tf.linalg.matvec(batch['x'], self.weights) - batch['y']
     total = tf.reduce_sum(error ** 2)
@@ -27,9 +27,9 @@ class Regression:
         {'count': state['count'] + 1})
 
 
-def make(replicas=1, **config):
+def make(replicas=1, method_class=Regression, **config):
   strategy = make_strategy(replicas)
-  method = Regression(strategy, np.array([1.0, -2.0, 0.5], np.float32))
+  method = method_class(strategy, np.array([1.0, -2.0, 0.5], np.float32))
   step = TrainStep(
       method, {'net/weights': method.weights}, TrainingConfig(num_steps=10, **config), strategy,
       {'net/weights': 1.0})
@@ -79,6 +79,30 @@ def test_accumulated_batches_equal_the_joined_batch(replicas):
   assert metrics['error'].shape == ()
 
 
+class Diary(Regression):
+  """Writes the batches' numbers and, once a step, the step's own as digits."""
+  once_a_step = 'steps',
+
+  def initial_state(self):
+    return {'draws': np.int32(0), 'steps': np.int32(0)}
+
+  def loss(self, batch, state, step, draw):
+    output = super().loss(batch, {'count': 0}, step, draw)
+    return output._replace(
+        state={'draws': 10 * state['draws'] + draw, 'steps': 10 * state['steps'] + step + 1})
+
+
+@pytest.mark.parametrize('options', [{}, {'jit_compile': True}, {'replicas': 2}])
+@pytest.mark.parametrize('size, draws', [(1, 12), (2, 12345), (3, 12345678)])
+def test_each_batch_of_a_step_has_a_number_and_some_state_moves_once(options, size, draws):
+  _, step = make(iter_size=size, method_class=Diary, **options)
+  data = batches(3 * size, 4)
+  for index in range(3):
+    step(data[index * size:(index + 1) * size], index)
+  assert step.state['draws'].numpy() == draws
+  assert step.state['steps'].numpy() == 123
+
+
 def test_the_step_is_traced_once():
   _, step = make()
   for index, batch in enumerate(batches(3, 4)):
@@ -98,6 +122,47 @@ def test_float16_overflow_changes_nothing_and_halves_the_scale(jit_compile):
   metrics = step([data], 0)
   assert float(metrics['loss_scale']) == before / 2
   np.testing.assert_allclose(method.weights.numpy(), oracle([data]), rtol=1e-4)
+
+
+class Moving(Regression):
+  """A forward pass moves a statistic, like batch norm's, and the state."""
+
+  def __init__(self, strategy, start):
+    super().__init__(strategy, start)
+    with strategy.scope():
+      self.mean = tf.Variable(
+          0.0, trainable=False, aggregation=tf.VariableAggregation.MEAN)
+
+  def loss(self, batch, state, step, draw):
+    self.mean.assign(self.mean + tf.reduce_mean(batch['x']))
+    return super().loss(batch, state, step, draw)
+
+
+@pytest.mark.parametrize('options', [
+    {}, {'jit_compile': True}, {'replicas': 2}, {'iter_size': 2},
+    {'iter_size': 2, 'jit_compile': True}, {'iter_size': 2, 'replicas': 2}])
+def test_a_step_that_overflows_leaves_what_its_forward_pass_moved(options):
+  strategy, size = make_strategy(options.pop('replicas', 1)), options.get('iter_size', 1)
+  method = Moving(strategy, np.array([1.0, -2.0, 0.5], np.float32))
+  step = TrainStep(
+      method, {'net/weights': method.weights, 'net/moving_mean': method.mean},
+      TrainingConfig(num_steps=10, precision='mixed_float16', **options), strategy,
+      {'net/weights': 1.0})
+  data = batches(2 * size, 4)
+  step(data[:size], 0)
+  before = {name: value.numpy() for name, value in step.saved_variables().items()}
+  assert before['state/count'] == size and before['net/moving_mean'] != 0
+  for place in range(size):  # whichever batch overflows
+    group = list(data[size:])
+    group[place] = {**group[place], 'y': group[place]['y'] * np.inf}
+    assert not np.isfinite(step(group, 1)['gradient_norm'])
+    after = step.saved_variables()
+    for name in set(after) - {'loss_scale/scale', 'loss_scale/good_steps'}:
+      np.testing.assert_array_equal(after[name], before[name], err_msg=name)
+  step(data[size:], 1)
+  assert step.state['count'].numpy() == 2 * size
+  total = sum(batch['x'].numpy().mean() for batch in data)
+  np.testing.assert_allclose(method.mean.numpy(), total, rtol=1e-5)
 
 
 @pytest.mark.parametrize('options', [
@@ -150,8 +215,8 @@ def test_compiled_as_chosen_or_as_suits_the_device(
 
 def test_a_loss_of_less_than_float32_is_refused():
   class Half(Regression):
-    def loss(self, batch, state, step):
-      output = super().loss(batch, state, step)
+    def loss(self, batch, state, step, draw):
+      output = super().loss(batch, state, step, draw)
       return output._replace(loss=tf.cast(output.loss, tf.bfloat16))
 
   strategy = make_strategy(1)

@@ -23,7 +23,7 @@ class Drift:
   def initial_state(self):
     return {'count': np.int32(0)}
 
-  def loss(self, batch, state, step):
+  def loss(self, batch, state, step, draw):
     loss = tf.reduce_sum(self.weights * batch['value']) + 0.0 * tf.cast(step, tf.float32)
     return StepOutput(loss, {}, {'count': state['count'] + 1})
 

@@ -5,17 +5,8 @@
 # (NUM_STEPS=..., LEARNING_RATE=...) name another folder: RESULTS=/tmp/results.
 set -euo pipefail
 here="$(cd "$(dirname "$0")" && pwd)"
-root="$(cd "$here/../.." && pwd)"
-committed="$root/snapshots/results/camvid"
-RESULTS="${RESULTS:-$committed}"
-case "$RESULTS" in /*) ;; *) RESULTS="$PWD/$RESULTS" ;; esac  # the table is made from the root
-if [ "$RESULTS" = "$committed" ]; then
-  for name in NUM_STEPS BATCH_SIZE INPUT_SIZE LEARNING_RATE MODEL NUM_CLUSTERS MSC_NUM_CLUSTERS K_IN_NEAREST_NEIGHBORS; do
-    [ -z "${!name:-}" ] || { echo "table.sh: $name is set: name another folder for its results, RESULTS=..." >&2; exit 2; }
-  done
-fi
-mkdir -p "$RESULTS"
-export OUTPUT="${OUTPUT:-$root/snapshots/camvid}"
+source "$here/results.sh"
+results camvid NUM_STEPS BATCH_SIZE INPUT_SIZE LEARNING_RATE MODEL NUM_CLUSTERS MSC_NUM_CLUSTERS K_IN_NEAREST_NEIGHBORS
 
 for seed in ${SEEDS:-1 2}; do
   for method in segsort softmax; do
@@ -53,6 +44,4 @@ for seed in ${SEEDS:-1 2}; do
     done
   fi
 done
-cd "$root"
-source bashscripts/environment.sh requirements.txt
-exec "$PYTHON" pyscripts/benchmark/make_table.py "$RESULTS"
+show_table "$RESULTS"

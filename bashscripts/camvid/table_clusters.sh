@@ -5,17 +5,8 @@
 # (NUM_STEPS=..., SIZE=...) name another folder: RESULTS=/tmp/results.
 set -euo pipefail
 here="$(cd "$(dirname "$0")" && pwd)"
-root="$(cd "$here/../.." && pwd)"
-committed="$root/snapshots/results/camvid/clusters"
-RESULTS="${RESULTS:-$committed}"
-case "$RESULTS" in /*) ;; *) RESULTS="$PWD/$RESULTS" ;; esac  # the table is made from the root
-if [ "$RESULTS" = "$committed" ]; then
-  for name in NUM_STEPS BATCH_SIZE INPUT_SIZE LEARNING_RATE MODEL NUM_CLUSTERS SIZE VAL_SIZE FLAGS; do
-    [ -z "${!name:-}" ] || { echo "table_clusters.sh: $name is set: name another folder for its results, RESULTS=..." >&2; exit 2; }
-  done
-fi
-mkdir -p "$RESULTS"
-export OUTPUT="${OUTPUT:-$root/snapshots/camvid}"
+source "$here/results.sh"
+results camvid/clusters NUM_STEPS BATCH_SIZE INPUT_SIZE LEARNING_RATE MODEL NUM_CLUSTERS SIZE VAL_SIZE FLAGS
 
 for seed in ${SEEDS:-1 2 3}; do
   for method in ${METHODS:-dino_kmeans segsort_unsup stego smooseg}; do
@@ -35,6 +26,4 @@ for seed in ${SEEDS:-1 2 3}; do
     fi
   done
 done
-cd "$root"
-source bashscripts/environment.sh requirements.txt
-exec "$PYTHON" pyscripts/benchmark/make_table.py --clusters "$RESULTS"
+show_table --clusters "$RESULTS"

@@ -1,4 +1,6 @@
-"""Makes a mask of region ids of each image from contours; a second call does what is missing.
+"""Makes a mask of region ids of each image from contours.
+
+A second call does what is missing, and again what is of images or contour maps changed since.
 
 From contour maps that any detector has written, `<id>.png` or `<id>.npy`, one for each image:
   python pyscripts/data/make_oversegmentation.py --images VOC2012/JPEGImages \

@@ -23,6 +23,8 @@ def test_a_method_keeps_to_the_protocol(name):
   assert not own & _FIELDS  # flags are unique
   for settings in (method.DEFAULTS, *method.PRESETS.values()):
     assert set(settings) <= own | _FIELDS
+  for preset in method.PRESETS.values():
+    assert preset['resampling'] == 'nearest'  # what thresholds were set for
   config = method.Config()
   made = method(method.build_head(12, config, 0), dataset_for(None, 3), config, 2, 0)
   assert set(made.rate_multipliers()) == set(made.variables())

@@ -86,8 +86,10 @@ def add_training_arguments(parser, method_name):
   method = FROZEN_METHODS[method_name]
   if method.PRESETS:
     parser.add_argument(
-        '--preset', choices=method.PRESETS, help='settings of a published run; flags that are '
-        'given besides go before them')
+        '--preset', choices=method.PRESETS, help='settings of a published run, images resized to '
+        'the nearest pixel among them; flags that are given besides go before them. Two things '
+        'stay ours, which are flaws of the release and no settings: random partners, of whom '
+        'it leaves out some (--faithful_pairing), and crops, which it compresses as JPEG')
   add_arguments(parser, *CONFIGS, method.Config, defaults=method.DEFAULTS)
 
 

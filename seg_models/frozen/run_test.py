@@ -209,3 +209,6 @@ def test_presets_go_before_defaults_and_flags_before_presets(monkeypatch, capsys
   assert '--learning_rate 0.0001 ' in said and said.endswith('in its place: --batch_size 7\n')
   run.train_from_arguments('smooseg', parser.parse_args(['--backbone', 'mobilenet_v2']))
   assert not capsys.readouterr().out
+  assert seen['resampling'] == 'nearest' and not seen['faithful_pairing']
+  text = ' '.join(parser.format_help().split())
+  assert 'Two things stay ours' in text and '(--faithful_pairing), and crops' in text

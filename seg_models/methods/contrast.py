@@ -61,7 +61,7 @@ class Contrast(Softmax):
     return {f'{name}_queue_{part}': value.numpy()
             for name in self._queues for part, value in empty._asdict().items()}
 
-  def loss(self, batch, state, step):
+  def loss(self, batch, state, step, draw=None):
     """Cross-entropy of the joined batch plus weight * contrast; see `utils.train_step`."""
     config = self.config
     outputs = self.model(batch['image'], training=True)
@@ -81,12 +81,13 @@ class Contrast(Softmax):
       loss += config.auxiliary_weight * auxiliary
     if not config.contrast_weight:
       return StepOutput(loss, metrics, state)
-    contrast, more, state = self._contrast(outputs, batch['label'], state, step)
+    draw = step if draw is None else draw
+    contrast, more, state = self._contrast(outputs, batch['label'], state, step, draw)
     # Every replica has the contrast of the joined batch: each adds its share.
     loss += config.contrast_weight * contrast / replicas.num_replicas()
     return StepOutput(loss, {**metrics, **more}, state)
 
-  def _contrast(self, outputs, labels, state, step):
+  def _contrast(self, outputs, labels, state, step, draw):
     """The contrast of all replicas' images (0 in the warm-up), metrics, and the next state."""
     config, num_classes = self.config, self.dataset.num_classes
     embedding = outputs['projection']
@@ -99,7 +100,7 @@ class Contrast(Softmax):
     labels = tf.where(labels == self.dataset.ignore_label, -1, labels)
     labels = resize_nearest_legacy(labels, size)
     prediction = resize_nearest_legacy(tf.argmax(outputs['logits'], -1, tf.int32), size)
-    seeds = [tf.stack([self.seed, 2 * step + i]) for i in (0, 1)]
+    seeds = [tf.stack([self.seed, 2 * draw + i]) for i in (0, 1)]
     # Replicas may not wait for each other inside tf.cond; what they exchange is drawn before it.
     anchors = sample_anchors(
         embedding, labels, prediction, num_classes=num_classes, max_samples=config.max_samples,

@@ -60,7 +60,11 @@ class ContrastConfig:
       raise ValueError(f'--class_weights {self.class_weights}: must not be negative')
 
   def check_run(self, num_steps):
-    """Raises a ValueError where a run of so many steps would never use the contrast."""
+    """Raises a ValueError where a run of so many steps would never use what is asked for."""
+    if self.memory != 'none' and not self.contrast_weight:
+      raise ValueError(
+          f'--memory {self.memory}: with --contrast_weight 0 nothing is contrasted with it; give '
+          'a weight above 0 (the original: 0.1), or --memory none for the cross-entropy alone')
     if self.contrast_weight and self.warmup_steps >= num_steps:
       raise ValueError(
           f'--warmup_steps {self.warmup_steps}: the run ends after --num_steps {num_steps}, before '

@@ -30,3 +30,10 @@ def test_a_run_that_ends_in_the_warm_up_is_refused():
     ContrastConfig().check_run(1200)
   ContrastConfig().check_run(5001)
   ContrastConfig(contrast_weight=0.0).check_run(1200)
+
+
+@pytest.mark.parametrize('memory', ['pixel', 'region', 'both'])
+def test_a_memory_of_no_contrast_is_refused(memory):
+  with pytest.raises(ValueError, match=f'--memory {memory}: with --contrast_weight 0 .*none'):
+    ContrastConfig(contrast_weight=0.0, memory=memory).check_run(6000)
+  ContrastConfig(memory=memory).check_run(6000)

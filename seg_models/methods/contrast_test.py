@@ -1,3 +1,5 @@
+"""The method on given outputs of a network."""
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -9,12 +11,8 @@ from seg_models.datasets import dataset_for
 from seg_models.methods import contrast as module
 from seg_models.methods.contrast import Contrast, ContrastConfig
 from seg_models.methods.softmax import Softmax, SoftmaxConfig
-from seg_models.models import ModelConfig, build_model, variable_names
-from utils.train_step import TrainStep
-from utils.training import TrainingConfig, make_strategy
 
 CLASSES = 3
-NETWORK = {'name': 'fcn_resnet50', 'output_dim': CLASSES, 'width': 0.125, 'blocks': (1, 1, 1, 1)}
 SMALL = {'max_samples': 40, 'max_views': 4, 'projection_dim': 6, 'warmup_steps': 0,
          'memory_size': 20, 'pixel_update_freq': 3}
 
@@ -47,23 +45,6 @@ def fixed(seed=0, count=2, **options):
       projection=embedding / np.linalg.norm(embedding, axis=-1, keepdims=True))
   config = ContrastConfig(**{**SMALL, **options})
   return Contrast(model, dataset_for(None, CLASSES), config, count, seed=5), batch_of(count, seed)
-
-
-def make(replicas=1, batch_size=4, learning_rate=0.02, precision='float32', jit_compile=False,
-         **options):
-  training = TrainingConfig(
-      num_steps=10, batch_size=batch_size, learning_rate=learning_rate, precision=precision,
-      jit_compile=jit_compile)
-  config = ContrastConfig(**{**SMALL, **options})
-  fields, outputs = Contrast.network(config)
-  strategy = make_strategy(replicas)
-  with strategy.scope():
-    model = build_model(ModelConfig(**NETWORK, **fields), outputs=outputs,
-                        synchronized=replicas > 1, precision=precision)
-  method = Contrast(model, dataset_for(None, CLASSES), config, batch_size, seed=5)
-  variables = variable_names(model)
-  return method, TrainStep(
-      method, variables, training, strategy, dict.fromkeys(variables, 1.0))
 
 
 def test_weight_0_is_the_softmax_method():
@@ -144,23 +125,6 @@ def test_auxiliary_logits_have_a_cross_entropy_with_its_weight(contrast_weight):
   assert Contrast.network(method.config)[1] == outputs
 
 
-@pytest.mark.parametrize('name', ['deeplab_v3_resnet50', 'ocr_resnet50'])
-def test_a_step_with_auxiliary_logits_teaches_them(name):
-  config = ContrastConfig(**SMALL, auxiliary_weight=0.4)
-  fields, outputs = Contrast.network(config)
-  model = build_model(
-      ModelConfig(**{**NETWORK, 'name': name, 'head_dim': 8}, **fields), outputs=outputs)
-  method = Contrast(model, dataset_for(None, CLASSES), config, 2, seed=5)
-  variables = variable_names(model)
-  before = {name: variable.numpy() for name, variable in variables.items()}
-  training = TrainingConfig(num_steps=10, batch_size=2, learning_rate=0.02)
-  step = TrainStep(method, variables, training, make_strategy(1), dict.fromkeys(variables, 1.0))
-  step([batch_of(2)], 0)
-  own = [name for name in variables if '/auxiliary/' in name]
-  assert len(own) == 7
-  assert all(np.any(variables[name].numpy() != before[name]) for name in own)
-
-
 def test_logits_of_another_stride_are_sampled_at_the_embedding():
   method, batch = fixed()
   expected = method.loss(batch, {}, tf.constant(0))
@@ -190,6 +154,20 @@ def test_it_is_not_evaluated_in_the_warm_up(monkeypatch):
   # The queues fill meanwhile.
   assert output.state['pixel_queue_filled'].numpy().tolist() == [6, 6, 6]
   assert output.state['region_queue_filled'].numpy().tolist() == [2, 2, 2]
+
+
+def test_batches_of_one_step_draw_anchors_and_pixels_by_their_number():
+  """The warm-up goes by steps."""
+  method, batch = fixed(memory='pixel', warmup_steps=5)
+  state = method.loss(batch, method.initial_state(), tf.constant(0)).state
+  outputs = {pair: method.loss(batch, state, *map(tf.constant, pair))
+             for pair in ((7,), (7, 7), (5, 7), (7, 8), (4, 8))}
+  losses = {pair: float(output.loss) for pair, output in outputs.items()}
+  assert losses[7,] == losses[7, 7] == losses[5, 7] != losses[7, 8]
+  assert float(outputs[4, 8].metrics['contrast_loss'][1]) == 0
+  pixels = {pair: output.state['pixel_queue_features'].numpy() for pair, output in outputs.items()}
+  np.testing.assert_array_equal(pixels[7,], pixels[5, 7])
+  assert np.any(pixels[7,] != pixels[7, 8])
 
 
 @pytest.mark.parametrize('memory', ['pixel', 'region', 'both'])
@@ -245,57 +223,6 @@ def test_nothing_labelled_has_loss_zero_and_no_gradient(memory):
   for gradient in tape.gradient(
       output.loss, outputs, unconnected_gradients=tf.UnconnectedGradients.ZERO).values():
     assert not np.any(gradient)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize('precision, memory', [
-    ('float32', 'none'), ('mixed_float16', 'both'), ('mixed_bfloat16', 'none')])
-def test_losses_fall(precision, memory):
-  method, step = make(precision=precision, memory=memory, warmup_steps=2, contrast_weight=1.0)
-  batch = batch_of(4)
-  metrics = [step([batch], index) for index in range(9)]
-  assert float(metrics[0]['contrast_loss']) == 0
-  assert metrics[-1]['contrast_loss'] < metrics[2]['contrast_loss']
-  assert metrics[-1]['cross_entropy'] < metrics[0]['cross_entropy']
-  assert metrics[-1]['positive_similarity'] > metrics[-1]['negative_similarity']
-  maps = method.maps(batch)
-  assert maps['prediction'].shape == (4, 6, 6) and maps['embedding'].shape == (4, 6, 6, 6)
-
-
-def values(step):
-  return {name: variable.numpy() for name, variable in step.saved_variables().items()}
-
-
-def assert_steps_agree(results):
-  (one, first), (two, second) = results
-  for left, right in zip(one, two, strict=True):
-    for name in left:
-      np.testing.assert_allclose(float(right[name]), float(left[name]), rtol=2e-3, err_msg=name)
-  for name, value in first.items():
-    scale = max(np.abs(value).max(initial=0), 1e-3)
-    np.testing.assert_allclose(second[name], value, atol=2e-3 * scale, err_msg=name)
-
-
-@pytest.mark.slow
-def test_two_replicas_equal_one_device_on_the_joined_batch():
-  results = []
-  for replicas in (1, 2):
-    _, step = make(replicas, learning_rate=1e-4, memory='both', warmup_steps=1)
-    metrics = [step([batch_of(4, seed=seed)], seed) for seed in range(3)]
-    results.append((metrics, values(step)))
-  assert_steps_agree(results)
-
-
-@pytest.mark.slow
-def test_compiled_equals_uncompiled_and_is_traced_once():
-  results = []
-  for jit_compile in (False, True):
-    _, step = make(jit_compile=jit_compile, batch_size=2, learning_rate=1e-4, memory='both',
-                   warmup_steps=1)
-    metrics = [step([batch_of(2, seed=seed)], seed) for seed in range(3)]
-    assert step._whole.experimental_get_tracing_count() == 1
-    results.append((metrics, values(step)))
-  assert_steps_agree(results)
 
 
 def test_more_views_than_pixels_are_refused():

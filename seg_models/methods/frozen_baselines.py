@@ -65,9 +65,9 @@ class DinoLinear:
   def initial_state(self):
     return {}
 
-  def loss(self, batch, state, step):
+  def loss(self, batch, state, step, draw=None):
     """Mean cross-entropy over the labelled pixels of all replicas; see `utils.train_step`."""
-    del step
+    del step, draw
     loss, metrics = self.probe.loss(batch['features'], batch['label'])
     return StepOutput(loss, metrics, state)
 

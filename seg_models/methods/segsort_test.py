@@ -89,6 +89,15 @@ def test_the_memory_holds_earlier_batches_and_never_its_own():
   np.testing.assert_array_equal(step.state['memory_prototypes'].numpy()[0], after_first[1])
 
 
+def test_what_is_remembered_of_a_batch_is_chosen_by_its_number():
+  method, _ = make(batch_size=1)
+  states = {pair: method.loss(batch_of(4), method.initial_state(), *map(tf.constant, pair)).state
+            for pair in ((7,), (3, 7), (7, 8))}
+  kept = {pair: state['memory_prototypes'].numpy() for pair, state in states.items()}
+  np.testing.assert_array_equal(kept[7,], kept[3, 7])
+  assert np.any(kept[7,] != kept[7, 8])
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize('options', [{}, REGIONS])
 def test_two_replicas_equal_one_device_on_the_joined_batch(options):

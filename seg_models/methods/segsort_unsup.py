@@ -64,9 +64,9 @@ class SegSortUnsup:
   def initial_state(self):
     return {}
 
-  def loss(self, batch, state, step):
+  def loss(self, batch, state, step, draw=None):
     """Mean unsupervised loss over the pixels of all replicas; see `utils.train_step`."""
-    del step
+    del step, draw
     embedding = self.model(batch['image'], training=True)
     regions = resize_nearest_legacy(batch['oversegmentation'], tf.shape(embedding)[1:3])
     local = pieces.unsupervised_pieces(embedding, regions, num_ids=self.config.max_regions)

@@ -84,7 +84,7 @@ _TRAINING = {'optimizer': 'adam', 'learning_rate': 1e-4, 'power': 0.0, 'weight_d
 
 def _preset(dataset, backbone, crops, within, across, seed=0, **training):
   return {'dataset': dataset, 'backbone': backbone, 'crops': crops, 'within_threshold': within,
-          'across_threshold': across, 'seed': seed, **training}
+          'across_threshold': across, 'seed': seed, 'resampling': 'nearest', **training}
 
 
 class Smooseg:
@@ -94,8 +94,9 @@ class Smooseg:
   term alone; the teacher is the moving mean of the student, taken before the student's step.
 
   Deviates from the original: partners are a permutation without fixed point (`faithful_pairing`);
-  the teacher is a state, which no optimizer knows; masks and pairs depend on (seed, step) alone;
-  each replica has the smoothness of the joined batch.
+  the teacher is a state, which no optimizer knows, and moves once a step of several batches, with
+  the last, and in no step that a loss scale skips; masks and pairs depend on the seed and the
+  batch's number alone; each replica has the smoothness of the joined batch.
 
   Args:
     model: keras.Model of `build_head`.
@@ -108,6 +109,7 @@ class Smooseg:
   name = 'smooseg'
   needs_labels = False
   least_batch = 2
+  once_a_step = 'teacher', 'collapsed_steps'
   DEFAULTS = _TRAINING
   # As published. 3000 or 8000 steps; that the latter are COCO-Stuff's is from the paper.
   PRESETS = {
@@ -150,16 +152,17 @@ class Smooseg:
     """The teacher, which begins as the student, and for how many steps there was a collapse."""
     return {'teacher': self._initial, 'collapsed_steps': np.zeros([], np.int32)}
 
-  def loss(self, batch, state, step):
+  def loss(self, batch, state, step, draw=None):
     """Smoothness plus data term, and the probe's beside them; see `utils.train_step`."""
     config, features, teacher = self.config, batch['features'], state['teacher']
-    # Of the student before its own step; of several batches a step, with each.
+    draw = step if draw is None else draw
+    # Of the student before its own step.
     moved = predictor.next_teacher(teacher, self.student, config.teacher_momentum)
     if config.teacher_first:
       teacher = moved
     images, count = features.shape[0], replicas.num_replicas()
     masks = channel_masks(
-        self._seed(step, 0), images, features.shape[-1], config.dropout, 3,
+        self._seed(draw, 0), images, features.shape[-1], config.dropout, 3,
         replicas.own_offset(images))
     code, dropped = self.projector.project(features, masks)
     by_student = predictor.student_cosines(code, self.student)
@@ -170,7 +173,7 @@ class Smooseg:
     whole = losses.Summary(*map(replicas.gather_rows, own))
     within = losses.smoothness(whole, whole, config.within_threshold, config.pointwise)
     across = losses.smoothness(
-        whole, losses.gather_summary(whole, self._partners(step, images * count)),
+        whole, losses.gather_summary(whole, self._partners(draw, images * count)),
         config.across_threshold, config.pointwise)
     data = losses.data_loss(by_student, by_teacher)
     loss = (config.within_weight * within.loss + config.across_weight * across.loss
@@ -231,12 +234,12 @@ class Smooseg:
     return (f'{what}: raise --across_threshold or --within_threshold, below which pixels are '
             'pushed apart')
 
-  def _seed(self, step, kind):
-    return tf.stack([self.seed, 2 * step + kind])
+  def _seed(self, draw, kind):
+    return tf.stack([self.seed, 2 * draw + kind])
 
-  def _partners(self, step, images):
+  def _partners(self, draw, images):
     """The partner of each image of the joined batch, int32 [images]."""
-    return pairings(self._seed(step, 1), images, 1, self.config.faithful_pairing)[0]
+    return pairings(self._seed(draw, 1), images, 1, self.config.faithful_pairing)[0]
 
 
 def _watch(metrics, collapsed_steps, count):

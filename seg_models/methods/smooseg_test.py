@@ -97,17 +97,18 @@ def test_who_learns_from_what():
   assert moving(gradients_of(method_of(projection='none', dim=None), labelled=False)) == {'student'}
 
 
-def test_the_teacher_is_a_state_that_moves_before_the_student():
-  """It is no variable of the optimizer, and begins as the student."""
-  step = step_of(teacher_momentum=0.75)
+@pytest.mark.parametrize('iter_size', [1, 2])
+def test_the_teacher_is_a_state_that_moves_before_the_student(iter_size):
+  """It is no variable of the optimizer, begins as the student, and moves once a step."""
+  step = step_of(teacher_momentum=0.75, iter_size=iter_size)
   assert not any('teacher' in name for name in step.optimizer.slots())
   before = step.variables['student/prototypes'].numpy()
   np.testing.assert_array_equal(step.state['teacher'], before)
-  step([batch_of()], 0)
+  step([batch_of()] * iter_size, 0)
   np.testing.assert_allclose(step.state['teacher'], before, rtol=1e-6)
   moved = step.variables['student/prototypes'].numpy()
   assert np.abs(moved - before).max() > 0.04  # a rate of 5 * 1e-2
-  step([batch_of(seed=1)], 1)
+  step([batch_of(seed=1)] * iter_size, 1)
   np.testing.assert_allclose(step.state['teacher'], 0.75 * before + 0.25 * moved, rtol=1e-6)
   assert 'state/teacher' in step.saved_variables()
 
@@ -150,6 +151,14 @@ def test_randomness_is_of_seed_and_step_alone():
   tf.random.set_seed(2)
   assert loss(method_of(), 3) == first != loss(method_of(), 4)
   assert first != loss(method_of(seed=6), 3)
+
+
+def test_batches_of_one_step_differ_by_their_number():
+  method, losses_of = method_of(), {}
+  for pair in ((7,), (7, 7), (3, 7), (7, 8)):
+    output = method.loss(batch_of(), method.initial_state(), *map(tf.constant, pair))
+    losses_of[pair] = float(output.loss)
+  assert losses_of[7,] == losses_of[7, 7] == losses_of[3, 7] != losses_of[7, 8]
 
 
 def test_closeness_is_of_features_that_lack_channels_unless_asked_otherwise():

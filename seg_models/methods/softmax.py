@@ -83,9 +83,9 @@ class Softmax:
   def initial_state(self):
     return {}
 
-  def loss(self, batch, state, step):
+  def loss(self, batch, state, step, draw=None):
     """Mean cross-entropy over the valid pixels of all replicas; see `utils.train_step`."""
-    del step
+    del step, draw
     logits = self.model(batch['image'], training=True)
     loss, metrics = classification_loss(logits, batch['label'], self.dataset.ignore_label)
     return StepOutput(loss, metrics, state)

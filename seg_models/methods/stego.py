@@ -37,8 +37,8 @@ class Stego:
   for, from colours and reconstruction); no probe's gradient reaches it.
 
   Deviates from the original: random others are a derangement (`faithful_pairing`); clusters begin
-  by k-means (`cluster_start`); points, masks and others depend on (seed, step) alone; each replica
-  has its share of the joined batch's loss.
+  by k-means (`cluster_start`); points, masks and others depend on the seed and the batch's number
+  alone; each replica has its share of the joined batch's loss.
 
   Args:
     model: keras.Model of `build_head`.
@@ -51,6 +51,7 @@ class Stego:
   name = 'stego'
   needs_labels = False
   least_batch = 2
+  once_a_step = 'collapsed_steps',
   DEFAULTS = DEFAULTS
   PRESETS = PRESETS
 
@@ -111,7 +112,7 @@ class Stego:
       # As long as random directions are: a step of Adam turns them by the same angle.
       self.centroids.assign(found.centres * np.sqrt(self.centroids.shape[1]))
 
-  def loss(self, batch, state, step):
+  def loss(self, batch, state, step, draw=None):
     """Correspondence and the probes' losses; see `utils.train_step`.
 
     Args:
@@ -119,17 +120,18 @@ class Stego:
         [B, h, w, C], label int32 [B, H, W] and, where `needs_images`, image float32 [B, H, W, 3],
         RGB minus `MEAN_RGB`.
     """
+    draw = step if draw is None else draw
     config, features = self.config, batch['features']
     images, count = features.shape[0], replicas.num_replicas()
     masks = channel_masks(
-        self._seed(step, _DROPOUT), images, features.shape[-1], config.dropout, 6,
+        self._seed(draw, _DROPOUT), images, features.shape[-1], config.dropout, 6,
         replicas.own_offset(images))
     code, seen = self._train_code(features, masks[:3])
     losses = {}  # name -> (its weight, the mean of this replica's part)
     metrics = {}
     if config.correspondence_weight:
       partner_code, partner_seen = self._train_code(batch['partner_features'], masks[3:])
-      pairs = self._pairs(seen, partner_seen, code, partner_code, step, config.neg_samples)
+      pairs = self._pairs(seen, partner_seen, code, partner_code, draw, config.neg_samples)
       for name, kind in _named(pairs).items():
         weight = config.correspondence_weight * getattr(config, f'{name}_weight')
         losses[f'{name}_loss'] = weight, tf.reduce_mean(kind.loss)
@@ -139,7 +141,7 @@ class Stego:
       alike = probes.cosines(self.decoder(code), tf.stop_gradient(seen))
       losses['reconstruction_loss'] = config.rec_weight, -tf.reduce_mean(alike)
     if config.crf_weight:
-      losses['crf_loss'] = config.crf_weight, self._crf(batch['image'], code, step)
+      losses['crf_loss'] = config.crf_weight, self._crf(batch['image'], code, draw)
     code = tf.stop_gradient(code)
     losses['cluster_loss'] = 1.0, probes.cluster_loss(code, self.centroids, config.cluster_alpha)
     probe_loss, probe_metrics = self.probe.loss(code, batch['label'])
@@ -152,8 +154,8 @@ class Stego:
     metrics, state = self._watch(metrics, state, count)
     return StepOutput(loss, {**metrics, **probe_metrics}, state)
 
-  def _seed(self, step, kind):
-    return tf.stack([self.seed, _KINDS * step + kind])
+  def _seed(self, draw, kind):
+    return tf.stack([self.seed, _KINDS * draw + kind])
 
   def _train_code(self, features, masks):
     """The code with dropout, and the features that similarities are of."""
@@ -161,26 +163,26 @@ class Stego:
     code = self.head(features * masks[0], features * masks[1])
     return code, features * masks[2] if self.config.drop_features else features
 
-  def _pairs(self, features, partners, code, partner_code, step, draws):
-    """`Correspondence` at the points and with the random others of a step."""
+  def _pairs(self, features, partners, code, partner_code, draw, others):
+    """`Correspondence` at the points and with the random others of a batch."""
     config, images = self.config, features.shape[0]
     first, count = replicas.own_offset(images), config.feature_samples ** 2
-    points = (uniform_points(self._seed(step, kind), images, count, first)
+    points = (uniform_points(self._seed(draw, kind), images, count, first)
               for kind in (_POINTS, _OTHER_POINTS))
-    others = pairings(self._seed(step, _PAIRING), images * replicas.num_replicas(), draws,
-                      config.faithful_pairing)
-    own = tf.reshape(tf.gather(others, first + tf.range(images), axis=1), [draws, images])
+    partner = pairings(self._seed(draw, _PAIRING), images * replicas.num_replicas(), others,
+                       config.faithful_pairing)
+    own = tf.reshape(tf.gather(partner, first + tf.range(images), axis=1), [others, images])
     return correspondence_loss(
         features, partners, code, partner_code, *points, own, self_shift=config.self_shift,
         neighbour_shift=config.neighbour_shift, random_shift=config.random_shift,
         pointwise=config.pointwise, zero_clamp=config.zero_clamp, stabilize=config.stabilize)
 
-  def _crf(self, images, code, step):
+  def _crf(self, images, code, draw):
     """The mean of this replica's images; all are sampled at the same pixels."""
     config = self.config
     colors = (images + tf.constant(MEAN_RGB)) / tf.constant(255 * IMAGENET_DEVIATION, tf.float32)
     return crf_loss(
-        colors, code, self._seed(step, _PIXELS), config.crf_samples, alpha=config.crf_alpha,
+        colors, code, self._seed(draw, _PIXELS), config.crf_samples, alpha=config.crf_alpha,
         beta=config.crf_beta, gamma=config.crf_gamma, bilateral_weight=config.crf_w1,
         spatial_weight=config.crf_w2, shift=config.crf_shift)
 
@@ -218,7 +220,7 @@ class Stego:
     del state
     features, partners = batch['features'], batch['partner_features']
     pairs = self._pairs(
-        features, partners, self.codes(features), self.codes(partners), step, draws=1)
+        features, partners, self.codes(features), self.codes(partners), step, others=1)
     values = {}
     for name, kind in _named(pairs).items():
       values[f'similarity/{name}'] = kind.similarity.numpy()

@@ -36,7 +36,7 @@ def test_presets_name_known_things():
     assert preset['dataset'] in {*DATASETS, 'potsdam3'}, name
     assert preset['crops'] in ('one', 'five')
   fields = {field.name for cls in (StegoConfig, TrainingConfig) for field in
-            dataclasses.fields(cls)} | {'dataset', 'backbone', 'crops', 'size'}
+            dataclasses.fields(cls)} | {'dataset', 'backbone', 'crops', 'size', 'resampling'}
   assert {key for preset in (DEFAULTS, *PRESETS.values()) for key in preset} <= fields
   assert DEFAULTS['optimizer'] == 'adam' and DEFAULTS['power'] == 0
   assert DEFAULTS['learning_rate'] == 5e-4 and DEFAULTS['num_steps'] == 5000

@@ -127,6 +127,15 @@ def test_randomness_is_of_seed_and_step_alone():
     assert changed[1]['self_loss'] != first[1]['self_loss']
 
 
+def test_batches_of_one_step_differ_by_their_number_and_count_as_one():
+  batch, method = batch_of(), make(crf_weight=0.2, crf_samples=20)
+  state = method.initial_state()
+  losses = {pair: float(method.loss(batch, state, *map(tf.constant, pair)).loss)
+            for pair in ((7,), (7, 7), (3, 7), (7, 8))}
+  assert losses[7,] == losses[7, 7] == losses[3, 7] != losses[7, 8]
+  assert Stego.once_a_step == tuple(state)
+
+
 OPTIONS = [
     {'pointwise': False}, {'zero_clamp': False}, {'stabilize': True}, {'dropout': 0.0},
     {'drop_features': False}, {'feature_samples': 4}, {'neg_samples': 3}, {'self_shift': 0.3},
