@@ -89,10 +89,7 @@ def chunked_kmeans(features, labels, num_clusters, iterations, valid):
   labels = tf.where(valid & (labels >= 0) & (labels < num_clusters), labels, -1)
   if not isinstance(num_clusters, int):
     num_clusters = -(-num_clusters // _CLUSTERS_STEP) * _CLUSTERS_STEP
-  # At least one chunk; its last pixels may be nobody's.
-  fill = [[0, tf.maximum(CHUNK - size, 0)]]
-  features, valid = tf.pad(features, [*fill, [0, 0]]), tf.pad(valid, fill)
-  labels = tf.pad(labels, fill, constant_values=-1)
+  features, labels, valid = _at_least_one_chunk(features, labels, valid)
   nothing = tf.zeros([num_clusters, tf.shape(features)[1]])
 
   def step(iteration, compared, labels, lead, before, sums, _):
@@ -152,12 +149,21 @@ def segment_sums(features, labels, num_clusters):
   Returns:
     float32 [num_clusters, F].
   """
-  fill = [[0, tf.maximum(CHUNK - tf.size(labels), 0)]]
-  features, labels = tf.pad(features, [*fill, [0, 0]]), tf.pad(labels, fill, constant_values=-1)
+  features, labels = _at_least_one_chunk(features, labels)
   steps = -(-num_clusters // _CLUSTERS_STEP)
   nothing = tf.zeros([steps * _CLUSTERS_STEP, tf.shape(features)[1]])
   return _over_chunks(
       lambda *chunk: _sum(*chunk, nothing), features, labels, nothing)[-1][:num_clusters]
+
+
+def _at_least_one_chunk(features, labels, *valid):
+  """The same of `CHUNK` pixels or more, of which the last may be nobody's."""
+  fill = [[0, CHUNK - tf.size(labels)]]
+  return tf.cond(
+      tf.size(labels) < CHUNK,
+      lambda: (tf.pad(features, [*fill, [0, 0]]), tf.pad(labels, fill, constant_values=-1),
+               *(tf.pad(values, fill) for values in valid)),
+      lambda: (features, labels, *valid))  # tf.pad would copy all of them
 
 
 def _over_chunks(function, features, values, nothing, places=None):
