@@ -9,7 +9,7 @@ from network.segsort.inverted_file import search_cells
 from network.segsort.kmeans import segment_sums
 from network.segsort.prototypes import l2_normalize
 from network.segsort.retrieval import nearest_neighbours, vote, vote_counts
-from network.segsort.votes import add_votes
+from network.segsort.votes import sum_votes
 from seg_models.boxes import boxes_of
 from seg_models.embedding import centre, check_finite
 from seg_models.multi_scale import mirrored, multi_scale, scaled_copies
@@ -189,10 +189,26 @@ class MultiScalePredictor:
     self._scales = scales
     self._mirror = mirror
     self._windows = windows
-    self._add_votes = tf.function(add_votes, input_signature=[
-        tf.TensorSpec([None, None, None, predictor.num_classes], tf.float32),
-        tf.TensorSpec([None, None, None], tf.int32),
-        tf.TensorSpec([None, None, predictor.num_classes], tf.float32)])
+    self._sum_votes = tf.function(sum_votes, input_signature=[
+        [(tf.TensorSpec([None, None, None], tf.int32),
+          tf.TensorSpec([None, None, predictor.num_classes], tf.float32))] * self._num_copies,
+        tf.TensorSpec([], tf.int32), tf.TensorSpec([], tf.int32)])
+
+  @property
+  def _num_copies(self):
+    return len(self._scales) * (2 if self._mirror else 1)
+
+  def _of_copies(self, images, names, regions):
+    """The sums of all copies' votes, `network.segsort.votes.PixelVotes`."""
+    found = []
+    for copies in scaled_copies(images, self._scales, regions):
+      one = self._predictor.retrieve(copies[0], names, *copies[1:])
+      found.append((one.segments, self._predictor.segment_votes(one)))
+      if self._mirror:
+        image, *rest = mirrored(copies)
+        one = self._predictor.retrieve(image, names, *rest)
+        found.append((tf.reverse(one.segments, [2]), self._predictor.segment_votes(one)))
+    return self._sum_votes(found, *images.shape[1:3])
 
   def votes(self, images, names, regions=None):
     """Averaged votes, float32 [B, H, W, C], of what `SegSortPredictor.retrieve` takes."""
@@ -203,20 +219,16 @@ class MultiScalePredictor:
       return multi_scale(
           lambda *copies: slide(vote_in, copies[0], self._windows, *copies[1:]), images,
           self._scales, self._mirror, regions)
-    total = tf.zeros([*images.shape[:3], self._predictor.num_classes])
-    for copies in scaled_copies(images, self._scales, regions):
-      found = self._predictor.retrieve(copies[0], names, *copies[1:])
-      total = self._add_votes(total, found.segments, self._predictor.segment_votes(found))
-      if self._mirror:
-        image, *rest = mirrored(copies)
-        found = self._predictor.retrieve(image, names, *rest)
-        total = self._add_votes(
-            total, tf.reverse(found.segments, [2]), self._predictor.segment_votes(found))
-    return total / (len(self._scales) * (2 if self._mirror else 1))
+    votes = self._of_copies(images, names, regions)
+    return tf.gather(votes.rows / self._num_copies, votes.places)
 
   def __call__(self, images, names, regions=None):
     """Labels, int32 [B, H, W], of what `SegSortPredictor` is called with."""
-    return tf.argmax(self.votes(centre(images), names, regions), -1, tf.int32).numpy()
+    images = centre(images)
+    if self._windows is not None:
+      return tf.argmax(self.votes(images, names, regions), -1, tf.int32).numpy()
+    votes = self._of_copies(images, names, regions)
+    return tf.gather(tf.argmax(votes.rows, -1, tf.int32), votes.places).numpy()
 
 
 class SoftmaxPredictor:

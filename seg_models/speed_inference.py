@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from network.segsort import plain
-from network.segsort.votes import add_votes
+from network.segsort.votes import sum_votes
 from seg_models import bank as banks
 from seg_models.embedding import Embedder, Segmenter
 from seg_models.multi_scale import SCALES
@@ -81,8 +81,19 @@ def inference_head(scale):
               bare_of([embedding], bank))
 
 
+def _nearest_places(size, target):
+  """The pixel of a copy [h, w] that each of an image's begins at: int32 [H * W]."""
+  rows, columns = (np.arange(length) * of_copy // length
+                   for of_copy, length in zip(size, target, strict=True))
+  return (rows[:, np.newaxis] * size[1] + columns).ravel().astype(np.int32)
+
+
 def msc_votes(scale):
-  """One 375x500 image at 6 scales, each also mirrored, bank of 260,000: clusters and votes."""
+  """One 375x500 image at 6 scales, each also mirrored, bank of 260,000: clusters and votes.
+
+  Of the votes by themselves, from the segments and their votes to the labels, the bare work is one
+  look-up a pixel and copy, that of its segment: no way of adding them up can know less of them.
+  """
   rng, size = np.random.default_rng(6), (max(int(375 * scale), 40), max(int(500 * scale), 50))
   bank, labels = drawn_bank(rng, max(int(260_000 * scale), 100))
   sizes = [tuple(int(length * factor) for length in size) for factor in SCALES]
@@ -107,26 +118,25 @@ def msc_votes(scale):
     found = [single.retrieve(tf.zeros([1, *of_size, 3]), ['drawn'])
              for of_size in sizes for _ in range(2)]
     votes = [single.segment_votes(copy) for copy in found]
-    add = tf.function(add_votes, reduce_retracing=True)
     copies = plain_copies()
-
-    def ours():
-      total = tf.zeros([1, *size, CLASSES])
-      for number, (copy, of_copy) in enumerate(zip(found, votes, strict=True)):
-        segments = tf.reverse(copy.segments, [2]) if number % 2 else copy.segments
-        total = add(total, segments, of_copy)
-      return tf.argmax(total, axis=-1)
-
-    ids = tf.constant(rng.integers(0, CLUSTERS ** 2, [len(votes), size[0] * size[1]]))
+    of_segments = [
+        (tf.reverse(copy.segments, [2]) if number % 2 else copy.segments, of_copy)
+        for number, (copy, of_copy) in enumerate(zip(found, votes, strict=True))]
+    places = [tf.constant(_nearest_places(copy.segments.shape[1:], size)) for copy in found]
 
     @tf.function
-    def bare(ids):  # each copy's votes at the image's pixels, looked up and added
-      return tf.argmax(tf.add_n(
-          [tf.gather(of_copy[0], at) for of_copy, at in zip(votes, tf.unstack(ids), strict=True)]),
-          axis=-1)
+    def ours(of_segments):
+      total = sum_votes(of_segments, *size)
+      return tf.gather(tf.argmax(total.rows, -1, tf.int32), total.places)
+
+    @tf.function
+    def bare(of_segments):  # the segment of each copy at each of the image's pixels
+      return tf.add_n([
+          tf.gather_nd(tf.reshape(segments, [-1]), at[:, tf.newaxis])
+          for (segments, _), at in zip(of_segments, places, strict=True)])
 
     alone = race({
-        'fast': ours, 'bare': lambda: bare(ids),
+        'fast': lambda: ours(of_segments), 'bare': lambda: bare(of_segments),
         'plain': lambda: plain.average_votes(copies, size, CLASSES).argmax(axis=-1)}, 5.0)
     plainly = alone['plain']
     return {'votes_seconds': alone['fast'].seconds, 'plain_votes_seconds': plainly.seconds,

@@ -20,6 +20,9 @@ CHUNK = 8192
 # Distances of unit vectors, at most 2, that rounding may make equal: they come from cosines.
 _UNCERTAIN = 1e-3
 _FAR = 4.0  # farther than any unit vector
+_NOWHERE = -2.0  # lower than every cosine
+# So many clusters at most are compared without a loop: XLA makes one pass of it.
+_UNROLLED = 64
 # Where the number of clusters differs from image to image it is rounded up to a multiple of this,
 # so that few programs serve all images.
 _CLUSTERS_STEP = 32
@@ -50,10 +53,11 @@ def dense_kmeans(features, labels, num_clusters, iterations, valid):
 
   def step(iteration, labels, _):
     centres = directions(labels)
-    empty = tf.reduce_all(tf.equal(centres, 0.0), axis=-1)[:, tf.newaxis, :]
-    cosines = tf.matmul(features, centres, transpose_b=True)
-    nearest = tf.argmax(
-        tf.where(empty, -float('inf'), cosines), axis=-1, output_type=tf.int32)
+    empty = tf.reduce_all(tf.equal(centres, 0.0), axis=-1, keepdims=True)
+    cosines = tf.where(empty, _NOWHERE, tf.matmul(centres, features, transpose_b=True))
+    clusters = cosines.shape[1]
+    nearest = (tf.argmax(cosines, axis=1, output_type=tf.int32)
+               if clusters is None or clusters > _UNROLLED else _best_two(cosines, 1)[2])
     nearest = tf.ensure_shape(tf.where(valid, nearest, -1), labels.shape)
     return iteration + 1, nearest, tf.reduce_any(nearest != labels)
 
@@ -85,10 +89,7 @@ def chunked_kmeans(features, labels, num_clusters, iterations, valid):
   labels = tf.where(valid & (labels >= 0) & (labels < num_clusters), labels, -1)
   if not isinstance(num_clusters, int):
     num_clusters = -(-num_clusters // _CLUSTERS_STEP) * _CLUSTERS_STEP
-  # At least one chunk; its last pixels may be nobody's.
-  fill = [[0, tf.maximum(CHUNK - size, 0)]]
-  features, valid = tf.pad(features, [*fill, [0, 0]]), tf.pad(valid, fill)
-  labels = tf.pad(labels, fill, constant_values=-1)
+  features, labels, valid = _at_least_one_chunk(features, labels, valid)
   nothing = tf.zeros([num_clusters, tf.shape(features)[1]])
 
   def step(iteration, compared, labels, lead, before, sums, _):
@@ -148,12 +149,21 @@ def segment_sums(features, labels, num_clusters):
   Returns:
     float32 [num_clusters, F].
   """
-  fill = [[0, tf.maximum(CHUNK - tf.size(labels), 0)]]
-  features, labels = tf.pad(features, [*fill, [0, 0]]), tf.pad(labels, fill, constant_values=-1)
+  features, labels = _at_least_one_chunk(features, labels)
   steps = -(-num_clusters // _CLUSTERS_STEP)
   nothing = tf.zeros([steps * _CLUSTERS_STEP, tf.shape(features)[1]])
   return _over_chunks(
       lambda *chunk: _sum(*chunk, nothing), features, labels, nothing)[-1][:num_clusters]
+
+
+def _at_least_one_chunk(features, labels, *valid):
+  """The same of `CHUNK` pixels or more, of which the last may be nobody's."""
+  fill = [[0, CHUNK - tf.size(labels)]]
+  return tf.cond(
+      tf.size(labels) < CHUNK,
+      lambda: (tf.pad(features, [*fill, [0, 0]]), tf.pad(labels, fill, constant_values=-1),
+               *(tf.pad(values, fill) for values in valid)),
+      lambda: (features, labels, *valid))  # tf.pad would copy all of them
 
 
 def _over_chunks(function, features, values, nothing, places=None):
@@ -206,21 +216,43 @@ def _over_chunks(function, features, values, nothing, places=None):
   return *(joined(array.stack()) for array in arrays), total
 
 
+def _better(cluster, cosine, first, second, nearest):
+  """The two greatest cosines of all clusters up to this one, and the first with the greatest."""
+  return (tf.maximum(first, cosine), tf.maximum(second, tf.minimum(first, cosine)),
+          tf.where(cosine > first, cluster, nearest))
+
+
+def _best_two(cosines, axis=0):
+  """The greatest and the second greatest cosine to any cluster, and the first nearest cluster.
+
+  Cluster by cluster, what is done for all pixels is done in one pass, by few instructions each.
+
+  Args:
+    cosines: float32 [K, ...], none below `_NOWHERE`.
+    axis: where K is.
+
+  Returns:
+    float32, float32 and int32 tensors, the axis left out.
+  """
+  clusters = cosines.shape[axis]
+  none = tf.fill(tf.shape(tf.gather(cosines, 0, axis=axis)), _NOWHERE)
+  best = none, none, tf.zeros_like(none, tf.int32)
+  if clusters is None or clusters > _UNROLLED:
+    return tf.while_loop(
+        lambda cluster, *_: cluster < tf.shape(cosines)[axis],
+        lambda cluster, *best: (
+            cluster + 1, *_better(cluster, tf.gather(cosines, cluster, axis=axis), *best)),
+        [0, *best])[1:]
+  for cluster, cosine in enumerate(tf.unstack(cosines, axis=axis)):
+    best = _better(cluster, cosine, *best)
+  return best
+
+
 def _compare(features, centres, exist):
   """The nearest of the centres that exist, and by how much the second nearest is farther."""
-  # Lower than every cosine; cluster by cluster, what is done for all pixels is done in one pass.
-  cosines = tf.where(exist[:, tf.newaxis], tf.matmul(centres, features, transpose_b=True), -2.0)
-  none = tf.fill([CHUNK], -2.0)
-
-  def step(cluster, first, second, nearest):
-    cosine = cosines[cluster]
-    return (cluster + 1, tf.maximum(first, cosine),
-            tf.maximum(second, tf.minimum(first, cosine)),
-            tf.where(cosine > first, cluster, nearest))
-
-  _, first, second, nearest = tf.while_loop(
-      lambda cluster, *_: cluster < tf.size(exist), step,
-      [0, none, none, tf.zeros([CHUNK], tf.int32)])
+  cosines = tf.where(
+      exist[:, tf.newaxis], tf.matmul(centres, features, transpose_b=True), _NOWHERE)
+  first, second, nearest = _best_two(cosines)
   near, far = (tf.sqrt(tf.maximum(2.0 - 2.0 * cosine, 0.0)) for cosine in (first, second))
   return nearest, far - near
 

@@ -102,6 +102,23 @@ def _parts(rows):
   return group, begin, tf.minimum(begin + PART, tf.gather(rows, group + 1))
 
 
+def _bounds(groups):
+  """All that says where a part's pixels and prototypes are, so that a part reads it at once.
+
+  Returns:
+    group: int32 [T].
+    bounds: int32 [T, 7]: begin and end of the part's pixels, of its class's prototypes, and of the
+      remembered ones; and the place that a pixel's own prototype is masked from, which is none
+      where it is the only one of its class.
+  """
+  group, begin, end = _parts(groups.rows)
+  here, there, old_here, old_there = (tf.gather(places, group) for places in (
+      groups.columns[:-1], groups.columns[1:], groups.memory_begin, groups.memory_end))
+  alone = there - here + old_there - old_here <= 1
+  return group, tf.stack(
+      [begin, end, here, there, old_here, old_there, tf.where(alone, there, here)], axis=1)
+
+
 def log_sum_exp(logits, shares, shifted=True):
   """The log of each row's sum of exp, of logits whose softmax is there already.
 
@@ -139,7 +156,7 @@ def class_contrast(embedding, prototypes, memory, groups, concentration):
     float32 [M], 0 for pixels that do not count.
   """
   shifted = concentration > SAFE_CONCENTRATION
-  group, begin, end = _parts(groups.rows)
+  group, bounds = _bounds(groups)
   remembered = concentration * tf.gather(memory, groups.memory_order)
   dim = embedding.shape[-1]
 
@@ -163,40 +180,38 @@ def class_contrast(embedding, prototypes, memory, groups, concentration):
     columns = concentration * tf.gather(prototypes, groups.order)
 
     def sides(part):
-      """Pixels of a part [n, D], their positives and negatives [., D], which positives count."""
-      g = group[part]
-      here, there = groups.columns[g], groups.columns[g + 1]
-      old_here, old_there = groups.memory_begin[g], groups.memory_end[g]
+      """Pixels of a part [n, D], their positives and negatives [., D], which positives count.
+
+      And where both are: begin and end of the pixels, and of the class's prototypes.
+      """
+      first, last, here, there, old_here, old_there, masked = tf.unstack(bounds[part])
       positive = tf.concat([columns[here:there], remembered[old_here:old_there]], axis=0)
       negative = tf.concat([columns[:here], columns[there:], remembered[:old_here],
                             remembered[old_there:]], axis=0)
-      own = groups.own[begin[part]:end[part]]
-      alone = there - here + old_there - old_here <= 1
-      counts = alone | (here + tf.range(tf.shape(positive)[0]) != own[:, tf.newaxis])
-      return rows[begin[part]:end[part]], positive, negative, counts
+      counts = masked + tf.range(tf.shape(positive)[0]) != groups.own[first:last, tf.newaxis]
+      return rows[first:last], positive, negative, counts, (first, last, here, there)
 
     def logits(pixels, positive, negative, counts):
       return (tf.where(counts, tf.matmul(pixels, positive, transpose_b=True), _NOTHING),
               tf.matmul(pixels, negative, transpose_b=True))
 
-    def for_prototypes(part, pixels, positive, negative):
+    def for_prototypes(here, there, pixels, positive, negative):
       """Adds up weighted pixels, in the order of the sorted prototypes: [p, D]."""
-      here = groups.columns[group[part]]
-      size = groups.columns[group[part] + 1] - here
+      size = there - here
       positive = tf.matmul(positive[:, :size], pixels[0], transpose_a=True)
       negative = tf.matmul(
           negative[:, :tf.shape(columns)[0] - size], pixels[1], transpose_a=True)
       return tf.concat([negative[:here], positive, negative[here:]], axis=0)
 
     def forward(part):
-      pixels, positive, negative, counts = sides(part)
+      pixels, positive, negative, counts, (_, _, *where) = sides(part)
       p_logits, n_logits = logits(pixels, positive, negative, counts)
       p, n = tf.nn.softmax(p_logits), tf.nn.softmax(n_logits)
       # Log negatives - log positives. The log of no negatives is minus infinity: no loss.
       gap = log_sum_exp(n_logits, n, shifted) - log_sum_exp(p_logits, p)
       share = tf.sigmoid(gap)
       values = tf.concat([tf.matmul(p, positive), tf.matmul(n, negative), gap], axis=1)
-      return values, for_prototypes(part, (-share * pixels, share * pixels), p, n)
+      return values, for_prototypes(*where, (-share * pixels, share * pixels), p, n)
 
     values, total = loop(forward, tf.zeros_like(columns))
     values = values.concat()
@@ -210,10 +225,10 @@ def class_contrast(embedding, prototypes, memory, groups, concentration):
       for_rows = weights * share * (values[:, dim:2 * dim] - values[:, :dim])
 
       def backward(part):
-        pixels, positive, negative, counts = sides(part)
+        pixels, positive, negative, counts, (begin, end, *where) = sides(part)
         shares = [tf.nn.softmax(x) for x in logits(pixels, positive, negative, counts)]
-        pixels *= (weights * share)[begin[part]:end[part]]
-        return None, for_prototypes(part, (-pixels, pixels), *shares)
+        pixels *= (weights * share)[begin:end]
+        return None, for_prototypes(*where, (-pixels, pixels), *shares)
 
       first = tf.reduce_sum(weights[:1])
       for_columns = tf.cond(
