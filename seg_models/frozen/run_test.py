@@ -204,11 +204,11 @@ def test_presets_go_before_defaults_and_flags_before_presets(monkeypatch, capsys
       ['--preset', 'potsdam3', '--batch_size', '7']))
   assert (seen['dataset'], seen['backbone'], seen['batch_size']) == ('potsdam3', 'dino_vitb8', 7)
   assert (seen['optimizer'], seen['within_threshold'], seen['crops']) == ('adam', 0.1, 'one')
+  assert seen['resampling'] == 'nearest' and not seen['faithful_pairing']
   said = capsys.readouterr().out
   assert said.startswith('--preset potsdam3 is --across_threshold 0.5 --backbone dino_vitb8 ')
   assert '--learning_rate 0.0001 ' in said and said.endswith('in its place: --batch_size 7\n')
   run.train_from_arguments('smooseg', parser.parse_args(['--backbone', 'mobilenet_v2']))
   assert not capsys.readouterr().out
-  assert seen['resampling'] == 'nearest' and not seen['faithful_pairing']
   text = ' '.join(parser.format_help().split())
   assert 'Two things stay ours' in text and '(--faithful_pairing), and crops' in text

@@ -52,6 +52,9 @@ class SmoosegConfig:
   teacher_first: bool = option(
       False, "move the teacher before a step's loss, to the student that the last update made; "
       'otherwise after the loss, to the same student as the loss had, like the original')
+  teacher_each_batch: bool = option(
+      False, 'of the batches that --iter_size joins in a step move the teacher with each, as the '
+      "original's loop would; otherwise with the last alone")
   dropout: float = option(0.2, 'share of channels that an image lacks in training')
   drop_closeness: bool = option(
       True, 'closeness is that of features which lack channels too, as in the original; otherwise '
@@ -95,8 +98,8 @@ class Smooseg:
 
   Deviates from the original: partners are a permutation without fixed point (`faithful_pairing`);
   the teacher is a state, which no optimizer knows, and moves once a step of several batches, with
-  the last, and in no step that a loss scale skips; masks and pairs depend on the seed and the
-  batch's number alone; each replica has the smoothness of the joined batch.
+  the last (`teacher_each_batch`), and in no step that a loss scale skips; masks and pairs depend on
+  the seed and the batch's number alone; each replica has the smoothness of the joined batch.
 
   Args:
     model: keras.Model of `build_head`.
@@ -109,7 +112,6 @@ class Smooseg:
   name = 'smooseg'
   needs_labels = False
   least_batch = 2
-  once_a_step = 'teacher', 'collapsed_steps'
   DEFAULTS = _TRAINING
   # As published. 3000 or 8000 steps; that the latter are COCO-Stuff's is from the paper.
   PRESETS = {
@@ -124,6 +126,7 @@ class Smooseg:
     self.model = model
     self.config = config
     self.seed = seed
+    self.once_a_step = 'collapsed_steps', *(() if config.teacher_each_batch else ('teacher',))
     self.projector = model.get_layer('head')
     self.num_clusters = config.num_clusters or dataset.num_classes
     dim = model.output_shape[-1]
