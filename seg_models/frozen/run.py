@@ -160,9 +160,9 @@ def train_frozen(method_name, images, trunk_config, cache, loop, run, method_con
     raise ValueError(f'{method_name} is trained on masks: give a --data_list with lines `image '
                      'mask`')
   views = views_of(entries, images.crops)
-  check_counts(len(views), loop.batch_size, getattr(method_config, 'num_neighbors', None))
   with run_folder.lock(run.snapshot_dir):
     trunk = load_trunk(trunk_config, loop.precision)
+    check_counts(len(views), loop.batch_size, getattr(method_config, 'num_neighbors', None))
     configs = images, trunk_config, cache, loop, method_config
     settings = {'method': method_name, 'trunk': trunk.settings, 'labelled': labelled,
                 'image_ids': key_of({'ids': [view.id for view in views]})}
