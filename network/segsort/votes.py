@@ -28,7 +28,6 @@ def _taps(length, target):
   return first, tf.where(weight > 0.0, tf.minimum(first + 1, length - 1), first), weight
 
 
-
 def _look_up(values, places):
   """What `tf.gather` does, faster where each value is one number: [n], int32 -> like places."""
   return tf.gather_nd(values, places[..., tf.newaxis])

@@ -175,13 +175,14 @@ def train_frozen(method_name, images, trunk_config, cache, loop, run, method_con
     raise ValueError(f'{method_name} is trained on masks: give a --data_list with lines `image '
                      'mask`')
   views = views_of(entries, images.crops)
+  settings = {'trunk': trunk_settings(trunk_config, loop.precision)}
   check_counts(len(views), loop.batch_size, getattr(method_config, 'num_neighbors', None))
   lock = run_folder.lock(run.snapshot_dir) if cluster.is_chief else contextlib.nullcontext()
   with lock:
     configs = images, trunk_config, cache, loop, method_config
-    settings = {'method': method_name, 'replicas': cluster.count * replicas,
-                'trunk': trunk_settings(trunk_config, loop.precision), 'labelled': labelled,
-                'image_ids': key_of({'ids': [view.id for view in views]})}
+    settings.update(
+        method=method_name, replicas=cluster.count * replicas, labelled=labelled,
+        image_ids=key_of({'ids': [view.id for view in views]}))
     defaults = {}
     for config in configs:
       settings.update(dataclasses.asdict(config))

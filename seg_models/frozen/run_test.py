@@ -158,10 +158,11 @@ def test_a_batch_of_one_is_refused_before_anything_long(folder, method, tmp_path
 @pytest.mark.parametrize('change, message', [
     ({'batch_size': 9}, '--batch_size 9: there are only 8'),
     ({'num_neighbors': 8}, '--num_neighbors 8: expected 1 to 7')])
-def test_too_few_images_are_said_before_anything_long(folder, change, message, tmp_path):
+def test_too_few_images_are_said_before_anything_long(
+    folder, change, message, tmp_path, monkeypatch):
+  monkeypatch.setattr(run, 'FeatureStore', None)
   with pytest.raises(ValueError, match=message):
-    train('stego', flags_of(folder, 'few', snapshot_dir=tmp_path / 'run', restore_from='missing',
-                            **change))
+    train('stego', flags_of(folder, 'few', snapshot_dir=tmp_path / 'run', **change))
 
 
 @pytest.mark.parametrize('method', FROZEN_METHODS)
