@@ -69,7 +69,12 @@ def bare_of(images, bank):
 
 
 def inference_head(scale):
-  """Normalise, cluster and vote: 720x720, bank of 260,000."""
+  """Normalise, cluster and vote: 720x720, bank of 260,000.
+
+  Bare are the products of clustering, see `seg_models.speed.clusters_of_image`, and one with the
+  bank, each of whose prototypes must be read once. Both ways are mostly clustering, and what bounds
+  its ratio bounds this one.
+  """
   rng, side = np.random.default_rng(5), max(int(720 * scale), 40)
   bank, labels = drawn_bank(rng, max(int(260_000 * scale), 100))
   embedding = full_size(rng, side, side)

@@ -73,6 +73,20 @@ def test_an_image_without_a_pixel_that_counts():
   assert done == 1
 
 
+@pytest.mark.parametrize('clusters', [1, 2, 25, kmeans._UNROLLED + 1])  # the last in a loop
+@pytest.mark.parametrize('axis', [0, 1])
+def test_best_two(clusters, axis):
+  shape = [3, 50]
+  shape.insert(axis, clusters)
+  cosines = np.random.default_rng(clusters).integers(-3, 4, shape).astype(np.float32) / 4  # ties
+  first, second, nearest = kmeans._best_two(tf.constant(cosines), axis)
+  ordered = np.sort(np.concatenate(
+      [cosines, np.full_like(cosines.take([0], axis), kmeans._NOWHERE)], axis), axis)
+  np.testing.assert_array_equal(first, ordered.take(-1, axis))
+  np.testing.assert_array_equal(second, ordered.take(-2, axis))
+  np.testing.assert_array_equal(nearest, cosines.argmax(axis))
+
+
 @pytest.mark.parametrize('pixels', [0, 30, 64, 150])
 @pytest.mark.parametrize('clusters', [5, 40])
 def test_segment_sums(monkeypatch, pixels, clusters):
