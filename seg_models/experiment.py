@@ -75,6 +75,33 @@ def _settings(configs, method_name, replicas, entries):
   return settings
 
 
+def claim_devices(run, loop):
+  """Finds out who trains together and on what, and sets TensorFlow to it.
+
+  Args:
+    run: `RunConfig`.
+    loop: `utils.training.TrainingConfig`.
+
+  Returns:
+    cluster: `utils.cluster.Cluster`, of one worker or several.
+    replicas: how many this worker has.
+    loop: the same with jit_compile decided.
+
+  Raises:
+    ValueError: there are no such devices, or the batch cannot be divided among them.
+  """
+  cluster = find_cluster(run.workers, run.task)
+  if cluster.count > 1:
+    replicas = several.local_replicas(cluster, run.num_gpu, loop.batch_size)
+  else:
+    replicas = training.usable_replicas(run.num_gpu, loop.batch_size)
+  training.use_devices(replicas)
+  exact_float32()
+  loop = dataclasses.replace(
+      loop, jit_compile=uses_xla(loop.jit_compile, cluster.count * replicas))
+  return cluster, replicas, loop
+
+
 def claim_folder(run, settings, defaults, free_fields=_FREE_FIELDS):
   """Decides between a new run and one to be resumed, before anything long; claims the folder.
 
@@ -142,15 +169,7 @@ def train(method_name, data, network, augmentation, loop, run, method_config):
     utils.workers.WorkerLost: another worker died; says how to go on.
     utils.pending_steps.NonFiniteError: the loss or a gradient became infinite or NaN.
   """
-  cluster = find_cluster(run.workers, run.task)
-  if cluster.count > 1:
-    replicas = several.local_replicas(cluster, run.num_gpu, loop.batch_size)
-  else:
-    replicas = training.usable_replicas(run.num_gpu, loop.batch_size)
-  training.use_devices(replicas)
-  exact_float32()
-  loop = dataclasses.replace(
-      loop, jit_compile=uses_xla(loop.jit_compile, cluster.count * replicas))
+  cluster, replicas, loop = claim_devices(run, loop)
   dataset = dataset_for(data.dataset, data.num_classes, data.ignore_label)
   method_class = METHODS[method_name]
   if hasattr(method_config, 'check_run'):

@@ -15,7 +15,7 @@ import tensorflow as tf
 import tqdm
 
 from seg_models.datasets import dataset_for
-from seg_models.experiment import RunConfig, claim_folder
+from seg_models.experiment import RunConfig, claim_devices, claim_folder
 from seg_models.frozen.batches import check_counts, frozen_batches
 from seg_models.frozen.geometry import CROPS, RESAMPLINGS, Geometry
 from seg_models.frozen.methods import FROZEN_METHODS
@@ -27,11 +27,9 @@ from seg_models.pseudo_classes import pseudo_dataset
 from utils import run_folder, training
 from utils import workers as several
 from utils.cached_rows import key_of
-from utils.cluster import find_cluster
 from utils.configuration import add_arguments, from_arguments, option
-from utils.float32 import exact_float32
 from utils.rendezvous import meet
-from utils.train_step import TrainStep, uses_xla
+from utils.train_step import TrainStep
 
 
 @dataclasses.dataclass(frozen=True)
@@ -153,15 +151,7 @@ def train_frozen(method_name, images, trunk_config, cache, loop, run, method_con
     utils.pending_steps.NonFiniteError: the loss or a gradient became infinite or NaN.
   """
   method_class = FROZEN_METHODS[method_name]
-  cluster = find_cluster(run.workers, run.task)
-  if cluster.count > 1:
-    replicas = several.local_replicas(cluster, run.num_gpu, loop.batch_size)
-  else:
-    replicas = training.usable_replicas(run.num_gpu, loop.batch_size)
-  training.use_devices(replicas)
-  exact_float32()
-  loop = dataclasses.replace(
-      loop, jit_compile=uses_xla(loop.jit_compile, cluster.count * replicas))
+  cluster, replicas, loop = claim_devices(run, loop)
   if not run.snapshot_dir:
     raise ValueError('--snapshot_dir is missing: name the folder for checkpoints and logs')
   least = getattr(method_class, 'least_batch', 1)
