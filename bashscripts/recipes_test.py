@@ -55,7 +55,7 @@ def test_every_recipe_is_tried():
       parts | of_tables | {script for script, *_ in RECIPES})
 
 
-# Sets are sorted: their order is a process's own, and tests that run in several need the same names.
+# Sets are sorted: tests that run in several processes need the same names in each.
 @pytest.mark.parametrize('recipe, variables, called', RECIPES, ids=lambda value: str(
     sorted(value) if isinstance(value, set) else value)[:60])
 def test_what_recipes_call_takes_their_flags(tmp_path, monkeypatch, recipe, variables, called):
