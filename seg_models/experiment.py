@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import hashlib
+import os
 import pathlib
 
 import numpy as np
@@ -135,7 +136,8 @@ def claim_folder(run, settings, defaults, free_fields=_FREE_FIELDS):
 def recorded_start(snapshot_dir, restore_from):
   """The file that a run, which goes on, began with; says so where another one is named now.
 
-  Files may move: another folder with a file of the same name is where it is now.
+  Files may move: one of the same name is the same, if there is none where it was. If there is, it
+  may be another run's, whose checkpoints have the same names.
 
   Args:
     snapshot_dir: folder of the run.
@@ -146,13 +148,23 @@ def recorded_start(snapshot_dir, restore_from):
   """
   path = pathlib.Path(snapshot_dir) / 'config.json'
   old = read_json(path)['config'].get('restore_from') if path.exists() else None
-  if old is None or pathlib.Path(old).name == pathlib.Path(restore_from).name:
+  if old is None or old == restore_from or _is_moved(old, restore_from):
     return restore_from
   if restore_from:
     print(f'--restore_from {restore_from} is NOT read: {snapshot_dir} goes on from its own '
           f'checkpoint, and began with {old or "no file"}. For a run from that file name another '
           '--snapshot_dir')
   return old
+
+
+def _is_moved(old, new):
+  """Whether two paths, of files or prefixes of checkpoints, are those of one file."""
+  if not (old and new):
+    return False
+  if os.path.realpath(old) == os.path.realpath(new):
+    return True
+  is_there = os.path.exists(old) or os.path.exists(f'{old}.index')
+  return pathlib.Path(old).name == pathlib.Path(new).name and not is_there
 
 
 def train(method_name, data, network, augmentation, loop, run, method_config):
@@ -195,7 +207,7 @@ def _train(method_class, dataset, entries, cluster, replicas, data, network, aug
     for config in configs:
       defaults.update(dataclasses.asdict(type(config)()))
     start = network.restore_from
-    if checkpoints.latest(run.snapshot_dir) is not None:
+    if run.resume is not False and checkpoints.latest(run.snapshot_dir) is not None:
       start = recorded_start(run.snapshot_dir, start)
     newest = claim_folder(run, {**settings, 'restore_from': start}, defaults)
     model_config = model_config_of(

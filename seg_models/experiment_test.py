@@ -28,7 +28,7 @@ def flags(tmp_path):
 def train(flags):
   parser = argparse.ArgumentParser()
   experiment.add_training_arguments(parser, 'segsort')
-  namespace = parser.parse_args([part for flag in flags.items() for part in flag])
+  namespace = parser.parse_args([part for flag in flags.items() for part in flag if part])
   return experiment.train_from_arguments('segsort', namespace)
 
 
@@ -45,6 +45,25 @@ def test_a_run_that_goes_on_says_what_it_does_not_read(tmp_path, capsys, old, ne
   assert said or not printed
 
 
+@pytest.mark.parametrize('ending', ['', '.index'])
+def test_a_file_of_the_same_name_is_another_where_the_first_is_still_there(
+    tmp_path, capsys, ending):
+  """Checkpoints of all runs have the same names."""
+  old, new = tmp_path / 'a/model.ckpt-9', tmp_path / 'b/model.ckpt-9'
+  for path in (old, new):
+    path.parent.mkdir()
+    path.with_name(path.name + ending).touch()
+  (tmp_path / 'config.json').write_text(json.dumps({'config': {'restore_from': str(old)}}))
+  assert experiment.recorded_start(tmp_path, str(new)) == str(old)
+  assert f'--restore_from {new} is NOT read' in capsys.readouterr().out
+  (tmp_path / 'link').symlink_to(tmp_path / 'a')
+  same = str(tmp_path / 'link/model.ckpt-9')
+  assert experiment.recorded_start(tmp_path, same) == same
+  old.with_name(old.name + ending).unlink()
+  assert experiment.recorded_start(tmp_path, str(new)) == str(new)
+  assert not capsys.readouterr().out
+
+
 def test_it_is_said_before_anything_else(flags, tmp_path, capsys, monkeypatch):
   monkeypatch.setattr(experiment.checkpoints, 'latest', lambda folder: tmp_path / 'model.ckpt-3')
   (tmp_path / 'run').mkdir()
@@ -53,6 +72,9 @@ def test_it_is_said_before_anything_else(flags, tmp_path, capsys, monkeypatch):
   with pytest.raises(ValueError, match='belongs to a run with another configuration'):
     train({**flags, '--restore_from': 'b/new.ckpt'})
   assert '--restore_from b/new.ckpt is NOT read' in capsys.readouterr().out
+  with pytest.raises(ValueError, match='--no-resume: .* already holds model.ckpt-3'):
+    train({**flags, '--restore_from': 'b/new.ckpt', '--no-resume': ''})
+  assert 'NOT read' not in capsys.readouterr().out
 
 
 def test_a_run_without_a_record_of_its_start_says_nothing(tmp_path, capsys):

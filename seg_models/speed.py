@@ -229,11 +229,11 @@ def clusters_of_image(scale):
   """One 720x720x32 embedding into 25 segments.
 
   Bare are both products for the pixels that a bound by the triangle inequality does not exclude,
-  and nothing else: no normalising of the embedding, no argmax, no bounds kept,
-  no pixels picked out. The plain way does these products for all pixels in all iterations, and they
-  are two thirds of its time: to skip half of the pixels and all else that it does is worth three
-  times its speed, and no more. Sharper bounds, one for each pixel and cluster, would exclude more,
-  but these must be kept: numbers read and written for every pixel and cluster in each iteration.
+  and nothing else: no normalising of the embedding, no argmax, no bounds kept, no pixels picked
+  out. The plain way does these products for all pixels in all iterations, and they are two thirds
+  of its time: to skip half of the pixels and all else that it does is worth three times its speed,
+  and no more. Sharper bounds, one for each pixel and cluster, would exclude more, but these must be
+  kept: numbers read and written for every pixel and cluster in each iteration.
   """
   side = max(int(720 * scale), 40)
   embedding = tf.constant(l2_normalize(full_size(np.random.default_rng(3), side, side))[0])

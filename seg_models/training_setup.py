@@ -100,8 +100,8 @@ def require_weights(model_config):
   backbone = model_config.parts()[1]
   if backbone in SOURCES:
     raise ValueError(
-        f'--restore_from is missing: {backbone} is nothing without; {where_weights_are(backbone)} '
-        '(--random_backbone goes without, for tests)')
+        f'--restore_from is missing: {backbone} is nothing without its weights: '
+        f'{where_weights_are(backbone)} (--random_backbone goes without, for tests)')
 
 
 def find_entries(data, method_class, method_config):

@@ -28,7 +28,7 @@ def test_without_a_checkpoint_the_flags_and_the_originals_network_count():
 def test_a_transformer_wants_its_weights(tmp_path):
   network = NetworkConfig(model='features_dino_vitb8', width=0.125)
   with pytest.raises(ValueError, match=(
-      r'--restore_from is missing: dino_vitb8 .*https://dl.fbaipublicfiles.com/dino/'
+      r'--restore_from is missing: dino_vitb8 is nothing without its weights: the .*https://dl.fbaipublicfiles.com/dino/'
       r'dino_vitbase8_pretrain/dino_vitbase8_pretrain.pth, .*convert_weights.py '
       r'dino_vitbase8_pretrain.pth dino_vitb8.safetensors .*timm/vit_base_patch8_224.dino')):
     model_config_of(network, None)

@@ -8,6 +8,8 @@ import hashlib
 import json
 import os
 import pathlib
+import shutil
+import socket
 
 import numpy as np
 import tqdm
@@ -27,6 +29,8 @@ def cached_rows(directory, manifest, count, produce, title):
   """The arrays that a manifest describes; made first where they are not there yet.
 
   Several processes may want the same arrays at the same time: one makes them, the others wait.
+  Where the file system has no locks each makes its own, a line says so, and those of the first to
+  be done stay; what such a process leaves when it is interrupted, nobody goes on with.
 
   Args:
     directory: folder of all such arrays; these are in `<kind>-<key_of(manifest)>` there.
@@ -48,15 +52,24 @@ def cached_rows(directory, manifest, count, produce, title):
   name = f'{manifest["kind"]}-{key_of(manifest)}'
   folder = pathlib.Path(directory) / name
   if not folder.exists():
-    with files.locked(folder.with_name(f'.{name}.lock')):
+    with files.locked(folder.with_name(f'.{name}.lock')) as is_alone:
       if not folder.exists():
-        _make(folder, manifest, count, produce, title)
+        _make(folder, _partial_of(folder, is_alone), manifest, count, produce, title)
   return {path.stem: np.load(path, mmap_mode='r', allow_pickle=False)
           for path in sorted(folder.glob('*.npy'))}
 
 
-def _make(folder, manifest, count, produce, title):
-  partial = folder.with_name(f'.{folder.name}.partial')
+def _partial_of(folder, is_alone):
+  """Where a folder is made: the same place in all processes, if only one can be at it."""
+  if is_alone:
+    return folder.with_name(f'.{folder.name}.partial')
+  partial = folder.with_name(f'.{folder.name}.{socket.gethostname()}.{os.getpid()}.partial')
+  print(f'{folder.parent}: locks are not to be had there; each process makes its own copy, this '
+        f'one in {partial.name}, which may be removed should it be interrupted')
+  return partial
+
+
+def _make(folder, partial, manifest, count, produce, title):
   partial.mkdir(parents=True, exist_ok=True)
   done = min((_rows_in(path) for path in partial.glob('*.npy')), default=0)
   with contextlib.ExitStack() as stack:
@@ -78,7 +91,12 @@ def _make(folder, manifest, count, produce, title):
       if progress.n != count:
         raise RuntimeError(f'{partial}: {progress.n} rows were made of {count}')
   files.write_json(partial / MANIFEST, manifest)
-  os.replace(partial, folder)
+  try:
+    os.replace(partial, folder)
+  except OSError:
+    if not (folder / MANIFEST).exists():
+      raise
+    shutil.rmtree(partial)  # another process, which no lock kept out, has made the same
 
 
 def _rows_in(path):

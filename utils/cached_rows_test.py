@@ -1,3 +1,5 @@
+import errno
+
 import numpy as np
 import pytest
 
@@ -90,3 +92,41 @@ def test_a_full_disk_is_said_and_keeps_what_is_there(tmp_path, monkeypatch):
   monkeypatch.setattr(module, '_open', lambda *_: Full())
   with pytest.raises(OSError, match='No space left.*make room'):
     cached_rows(tmp_path, MANIFEST, 7, Squares(), 'squares')
+
+
+def test_without_locks_each_process_makes_its_own(tmp_path, monkeypatch, capsys):
+  """Two hosts at the same time: neither writes the other's files, and who is later does no harm."""
+  from utils import cached_rows as module
+  fcntl = pytest.importorskip('fcntl')
+
+  def flock(*arguments):
+    raise OSError(errno.ENOLCK, 'No locks available')
+
+  monkeypatch.setattr(fcntl, 'flock', flock)
+  inner = Squares()
+
+  def outer(first):
+    """Rows of a host, while another one makes all of them."""
+    for rows in Squares()(first):
+      yield rows
+      if not inner.made:
+        with monkeypatch.context() as other:
+          other.setattr(module.socket, 'gethostname', lambda: 'other')
+          check(cached_rows(tmp_path, MANIFEST, 7, inner, 'squares'))
+
+  check(cached_rows(tmp_path, MANIFEST, 7, outer, 'squares'))
+  assert inner.made == list(range(7))
+  assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == [
+      f'squares-{key_of(MANIFEST)}']
+  assert capsys.readouterr().out.count('locks are not to be had') == 2
+
+
+def test_what_another_process_left_without_locks_is_not_gone_on_with(tmp_path, monkeypatch):
+  from utils import cached_rows as module
+  monkeypatch.setattr(module.files, 'locked', lambda path: module.contextlib.nullcontext(False))
+  with pytest.raises(KeyboardInterrupt):
+    cached_rows(tmp_path, MANIFEST, 7, Squares(stop=4), 'squares')
+  monkeypatch.setattr(module.os, 'getpid', lambda: -1)
+  make = Squares()
+  check(cached_rows(tmp_path, MANIFEST, 7, make, 'squares'))
+  assert make.made == list(range(7))

@@ -6,6 +6,7 @@ Kraehenbuehl and Koltun, Efficient inference in fully connected CRFs with Gaussi
 
 import dataclasses
 import os
+import pathlib
 
 import numpy as np
 from scipy import sparse, special
@@ -18,8 +19,11 @@ BACKENDS = ('lattice', 'exact', 'pydensecrf2')
 MOST_EXACT_PIXELS = 256 * 256
 LEAST_PROBABILITY = 1e-5
 # Of memory that a pixel takes: its vertices of the lattice, of which photographs have 4 or 5 a
-# pixel (a mosaic of thirty of them: 2.5 GB a megapixel with 27 classes), and each class.
-_BYTES_OF_VERTICES, _BYTES_OF_A_CLASS = 1900, 16
+# pixel, and each class: 25 bytes here, and 4 of the caller's log-probabilities. Not below what a
+# mosaic of thirty photographs took, 1782, 2387 and 5389 here with 3, 27 and 171 classes.
+_BYTES_OF_VERTICES, _BYTES_OF_A_CLASS = 1850, 29
+# What a container may use, of a machine that may have more (control groups, version 2).
+_LIMIT_OF_CONTAINER = pathlib.Path('/sys/fs/cgroup/memory.max')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,7 +105,7 @@ def dense_crf(log_probs, image, config=None):
   if image.dtype != np.uint8 or image.shape != (*log_probs.shape[:2], 3):
     raise ValueError(f'image {image.dtype} {list(image.shape)}: must be uint8 '
                      f'{[*log_probs.shape[:2], 3]}, as large as the log-probabilities')
-  if config.backend == 'lattice':
+  if config.backend == 'lattice' and config.bilateral_compat:
     _refuse_beyond_memory(*log_probs.shape)
   unary = unary_energy(log_probs)
   if config.backend == 'pydensecrf2':
@@ -118,17 +122,26 @@ def dense_crf(log_probs, image, config=None):
 
 
 def _refuse_beyond_memory(height, width, classes):
-  needed = height * width * (_BYTES_OF_VERTICES + classes * _BYTES_OF_A_CLASS)
-  there = _memory()
+  needed, there = height * width * _bytes_of_a_pixel(classes), _memory()
   if needed > there:
     raise ValueError(
         f'a CRF of {width}x{height} pixels and {classes} classes takes about {needed / 1e9:.2g} GB '
-        f'of memory, and this machine has {there / 1e9:.2g}: give a smaller image')
+        f'of memory, and this machine or container has {there / 1e9:.2g}: give a '
+        'smaller image')
+
+
+def _bytes_of_a_pixel(classes):
+  return _BYTES_OF_VERTICES + classes * _BYTES_OF_A_CLASS
 
 
 def _memory():
-  """Bytes of this machine's memory."""
-  return os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES')
+  """Bytes of memory that this machine has, or this container may use."""
+  there = os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES')
+  try:
+    limit = _LIMIT_OF_CONTAINER.read_text().strip()
+  except OSError:  # no control groups of version 2, or the root one, which has no limit
+    return there
+  return min(there, int(limit)) if limit.isdecimal() else there
 
 
 def bilateral_features(image, sxy, srgb):

@@ -225,6 +225,26 @@ def test_what_memory_does_not_hold_is_refused(monkeypatch):
     dense_crf(log_probs, image)
   monkeypatch.setattr('utils.dense_crf._memory', lambda: 3.9e6)
   assert dense_crf(log_probs, image).shape == log_probs.shape
+  monkeypatch.setattr('utils.dense_crf._memory', lambda: 1)
+  for without_lattice in (DenseCRFConfig(bilateral_compat=0), EXACT):
+    assert dense_crf(log_probs, image, without_lattice).shape == log_probs.shape
+
+
+@pytest.mark.parametrize('classes, measured', [(3, 1782), (27, 2387), (171, 5389)])
+def test_the_estimate_of_memory_is_not_below_what_was_measured(classes, measured):
+  """Bytes a pixel of the CRF alone, and the log-probabilities that its caller holds."""
+  measured += 4 * classes
+  assert measured <= crfs._bytes_of_a_pixel(classes) < 1.2 * measured
+
+
+@pytest.mark.parametrize('text, limit', [('1000000\n', 1e6), ('max\n', None), (None, None)])
+def test_a_containers_limit_counts(monkeypatch, tmp_path, text, limit):
+  if text:
+    (tmp_path / 'memory.max').write_text(text)
+  monkeypatch.setattr(crfs, '_LIMIT_OF_CONTAINER', tmp_path / 'missing')
+  machine = crfs._memory()
+  monkeypatch.setattr(crfs, '_LIMIT_OF_CONTAINER', tmp_path / 'memory.max')
+  assert crfs._memory() == (limit or machine) and machine > 1e7
 
 
 def test_pydensecrf2_missing_is_said(monkeypatch):

@@ -47,21 +47,26 @@ def locked(path):
 
   The lock is the system's (flock) and ends with its process. Where there is none (no POSIX), or the
   file system has none, nothing is kept apart: that is for a process by itself good enough.
+
+  Yields:
+    Whether there is a lock; without one other processes may be in the block too.
   """
   try:
     import fcntl
   except ImportError:
-    yield
+    yield False
     return
   path = pathlib.Path(path)
   path.parent.mkdir(parents=True, exist_ok=True)
   with open(path, 'a') as file:
+    is_locked = True
     try:
       fcntl.flock(file, fcntl.LOCK_EX)
     except OSError as error:
       if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS):
         raise
-    yield
+      is_locked = False
+    yield is_locked
 
 
 def write_json(path, value):

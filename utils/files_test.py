@@ -71,7 +71,8 @@ def test_a_lock_keeps_others_out_until_it_is_released(tmp_path):
     with files.locked(tmp_path / 'new' / '.lock'):
       order.append('other')
   thread = threading.Thread(target=other)
-  with files.locked(tmp_path / 'new' / '.lock'):
+  with files.locked(tmp_path / 'new' / '.lock') as is_locked:
+    assert is_locked
     thread.start()
     thread.join(0.2)
     assert thread.is_alive()
@@ -88,8 +89,8 @@ def test_a_file_system_without_locks_does_for_one_process(tmp_path, monkeypatch)
       raise OSError(number, 'no')
     monkeypatch.setattr(fcntl, 'flock', flock)
   fail(errno.ENOLCK)
-  with files.locked(tmp_path / '.lock'):
-    pass
+  with files.locked(tmp_path / '.lock') as is_locked:
+    assert not is_locked
   fail(errno.EIO)
   with pytest.raises(OSError, match='no'), files.locked(tmp_path / '.lock'):
     pytest.fail('not locked')

@@ -92,9 +92,10 @@ def plan(source, data_dir, contours, output, ucm_dir, shard, config):
   """What is to be done.
 
   The settings are kept in `<output>/oversegmentation.json`, so that a repeated call does not mix
-  masks that were made differently. So are the sizes and times of the images and contour maps that
-  each mask is made from: where these have changed since, the mask is removed and made again, which
-  a line says.
+  masks that were made differently. So are the sizes, times and fingerprints of the images and
+  contour maps that each mask, and each hierarchy, is made from: where their content has changed
+  since, it is removed and made again, which a line says. Files of other times, as another host's
+  copies are, are read to see that.
 
   Args:
     source, data_dir: of `find_images`.
@@ -130,13 +131,17 @@ def plan(source, data_dir, contours, output, ucm_dir, shard, config):
 
   left = [job for job in jobs
           if not all(os.path.exists(made) for made in filter(None, (job.mask, job.ucm)))]
-  missing = [job.image for job in left if contours.maps and job.contours is None]
-  return ([job for job in left if job.image not in set(missing)], len(jobs) - len(left),
-          [(path, str(pathlib.Path(contours.maps) / pathlib.Path(path).stem)) for path in missing])
+  missing = {job.image: str(pathlib.Path(contours.maps) / pathlib.Path(job.image).stem)
+             for job in left if contours.maps and job.contours is None}
+  return ([job for job in left if job.image not in missing], len(jobs) - len(left),
+          list(missing.items()))
 
 
 def _claim(record, made_with, jobs):
-  """Removes the masks of files that have changed, and writes the record that `plan` describes.
+  """Removes what is made of files that have changed, and writes the record that `plan` describes.
+
+  A mask and its hierarchy have a record each: a call without `ucm_dir` makes masks anew, and leaves
+  the hierarchies that are there as they are.
 
   What is removed goes first: a process killed in between leaves a record that is true of every mask
   there is.
@@ -145,39 +150,60 @@ def _claim(record, made_with, jobs):
     ValueError: the masks were made with other settings.
   """
   old = files.read_json(record) if record.exists() else {}
-  sources = old.pop('sources', {})
+  of_masks = old.pop('sources', {})
+  # An older version kept one record for both.
+  of_ucms = old.pop('ucm_sources', dict(of_masks))
   if old and old != made_with:
     raise ValueError(f'{record}: the masks there were made otherwise ({old}, not {made_with}): '
                      'remove the folder or name another (--output)')
   changed = 0
   for job in jobs:
     name = pathlib.Path(job.image).stem
-    before, now = sources.get(name), [_state(job.image), _state(job.contours)]
-    if os.path.exists(job.mask) and _has_changed(job, before, now):
-      for path in filter(None, (job.mask, job.ucm)):
-        pathlib.Path(path).unlink(missing_ok=True)
-      changed += 1
-    # A contour map that was removed once its mask was there says nothing about the mask.
-    sources[name] = [new or known for new, known in zip(now, before or now, strict=True)]
+    now = [_state(path, known) for path, known in zip(
+        (job.image, job.contours), of_masks.get(name, (None, None)), strict=True)]
+    stale = []
+    for made, sources in ((job.mask, of_masks), (job.ucm, of_ucms)):
+      if made:
+        before = sources.get(name)
+        if os.path.exists(made) and _has_changed(made, before, now):
+          stale.append(made)
+        # A contour map that was removed once its mask was there says nothing about the mask.
+        sources[name] = [new or known for new, known in zip(now, before or now, strict=True)]
+    for path in stale:
+      pathlib.Path(path).unlink()
+    changed += bool(stale)
   if changed:
     print(f'{record.parent}: {changed} masks are made again, for their images or contour maps have '
           'changed since')
-  files.write_json(record, {**made_with, 'sources': sources})
+  files.write_json(record, {**made_with, 'sources': of_masks, 'ucm_sources': of_ucms})
 
 
-def _state(path):
-  """Text that changes with a file's size and time, but not where it is moved; None without one."""
+def _state(path, known):
+  """A file's size, time and fingerprint, wherever it is moved, as a text; None without a file.
+
+  It is read only where `known`, its state when it was last looked at, is of another size or time.
+  """
   if path is None or not os.path.exists(path):
     return None
   status = os.stat(path)
-  return f'{status.st_size} {status.st_mtime_ns}'
+  seen = [str(status.st_size), str(status.st_mtime_ns)]
+  if known and known.split()[:2] == seen and len(known.split()) == 3:
+    return known
+  return ' '.join([*seen, resuming.fingerprint(path)])
 
 
-def _has_changed(job, before, now):
+def _has_changed(made, before, now):
+  """Whether what the file `made` is made from is of other content than it was."""
   if before is None:  # a mask of an older version of this project, which kept no record of files
-    made = os.stat(job.mask).st_mtime_ns
-    return any(state and int(state.split()[1]) > made for state in now)
-  return any(old and new and old != new for old, new in zip(before, now, strict=True))
+    time = os.stat(made).st_mtime_ns
+    return any(state and int(state.split()[1]) > time for state in now)
+  return any(old and new and not _is_same(old.split(), new.split())
+             for old, new in zip(before, now, strict=True))
+
+
+def _is_same(old, new):
+  """Of two states in parts; an older version's has no fingerprint."""
+  return old[0] == new[0] and (old[1] == new[1] or old[2:] == new[2:])
 
 
 def find_one(job, detector=None):

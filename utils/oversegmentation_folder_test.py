@@ -1,10 +1,11 @@
 import dataclasses
 import os
+import pathlib
 
 import numpy as np
 import pytest
 
-from utils import files, images
+from utils import files, images, resuming
 from utils.contours import DETECTORS
 from utils.oversegmentation import OversegmentationConfig
 from utils.oversegmentation_benchmark import read_hierarchy
@@ -29,13 +30,34 @@ def folder(tmp_path):
         tmp_path / f'images/{name}.png', rng.integers(0, 255, (20, 30, 3)).astype('u1'))
     if name != 'd':
       images.write_png(tmp_path / f'maps/{name}.png', rng.integers(0, 255, (20, 30)).astype('u1'))
+  for path in tmp_path.glob('*/*.png'):  # a byte behind the picture's end, which `change` changes
+    path.write_bytes(path.read_bytes() + b'\0')
   return tmp_path
 
 
-def planned(folder, shard='0/1', source='maps', config=CONFIG, output='out', ucm=None):
+def planned(folder, shard='0/1', source='maps', config=CONFIG, output='out', ucm=None,
+            source_of_images='images'):
   contours = source if isinstance(source, Contours) else contours_of(
       source if source in DETECTORS else str(folder / source))
-  return plan(str(folder / 'images'), '', contours, str(folder / output), ucm, shard, config)
+  return plan(
+      str(folder / source_of_images), '', contours, str(folder / output), ucm, shard, config)
+
+
+def make(jobs):
+  for job in jobs:
+    make_one(job, find_one(job, DETECTORS['gradient']), CONFIG)
+
+
+def touch(path):
+  """Another time and, as a copy's may be, older than the mask."""
+  os.utime(path, ns=(10 ** 18, 10 ** 18))
+
+
+def change(path):
+  """Other content of the same size."""
+  data = path.read_bytes()
+  path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+  touch(path)
 
 
 def test_what_is_there_is_kept_and_missing_maps_are_listed(folder):
@@ -54,25 +76,63 @@ def test_what_is_there_is_kept_and_missing_maps_are_listed(folder):
 @pytest.mark.parametrize('changed', ['images/a.png', 'maps/a.png'])
 def test_masks_of_files_that_have_changed_are_made_again(folder, capsys, changed):
   ucm = str(folder / 'ucm')
-  for job in planned(folder, ucm=ucm)[0]:
-    make_one(job, find_one(job), CONFIG)
+  make(planned(folder, ucm=ucm)[0])
   assert planned(folder, ucm=ucm)[:2] == ([], 3) and 'again' not in capsys.readouterr().out
-  # Of the same size and, as a copy may be, older than the mask.
-  os.utime(folder / changed, ns=(10 ** 18, 10 ** 18))
+  change(folder / changed)
   (folder / 'maps/b.png').unlink()  # what is not needed any more
   (folder / 'images').rename(folder / 'moved')
-  (folder / 'moved').rename(folder / 'images')
-  jobs, kept, _ = planned(folder, ucm=ucm)
-  assert [job.image for job in jobs] == [str(folder / 'images/a.png')] and kept == 2
+  jobs, kept, _ = planned(folder, ucm=ucm, source_of_images='moved')
+  assert [job.image for job in jobs] == [str(folder / 'moved/a.png')] and kept == 2
   assert not (folder / 'out/a.png').exists() and not (folder / 'ucm/a.mat').exists()
   assert '1 masks are made again' in capsys.readouterr().out
-  make_one(jobs[0], find_one(jobs[0]), CONFIG)
+  make(jobs)
+  assert planned(folder, ucm=ucm, source_of_images='moved')[:2] == ([], 3)
+
+
+def test_copies_of_the_same_content_make_nothing_again(folder, monkeypatch):
+  """Another host's files have other times; those that have not are not read a second time."""
+  make(planned(folder)[0])
+  touch(folder / 'images/a.png')
+  touch(folder / 'maps/b.png')
+  read = []
+  fingerprint = resuming.fingerprint
+  monkeypatch.setattr(
+      resuming, 'fingerprint', lambda path: read.append(pathlib.Path(path)) or fingerprint(path))
+  assert planned(folder)[:2] == planned(folder)[:2] == ([], 3)
+  assert read == [folder / 'images/a.png', folder / 'maps/b.png']
+
+
+def test_times_count_where_an_older_version_kept_no_fingerprints(folder):
+  make(planned(folder)[0])
+  record = folder / 'out/oversegmentation.json'
+  settings = files.read_json(record)
+  settings['sources'] = {
+      name: [state and state.rpartition(' ')[0] for state in states]
+      for name, states in settings['sources'].items()}
+  del settings['ucm_sources']
+  files.write_json(record, settings)
+  touch(folder / 'images/a.png')
+  assert [job.image[-5] for job in planned(folder)[0]] == ['a']
+  touch(folder / 'images/b.png')  # whose fingerprint is known by now
+  assert [job.image[-5] for job in planned(folder)[0]] == ['a']
+
+
+def test_hierarchies_that_a_call_without_them_left_behind_are_made_again(folder):
+  ucm = str(folder / 'ucm')
+  make(planned(folder, ucm=ucm)[0])
+  old = (folder / 'ucm/a.mat').read_bytes()
+  images.write_png(folder / 'maps/a.png', np.tile(np.arange(30, dtype='u1') * 8, (20, 1)))
+  make(planned(folder)[0])
+  assert planned(folder)[:2] == ([], 3) and (folder / 'ucm/a.mat').read_bytes() == old
+  jobs, kept, _ = planned(folder, ucm=ucm)
+  assert [job.image[-5] for job in jobs] == ['a'] and kept == 2
+  make(jobs)
+  assert (folder / 'ucm/a.mat').read_bytes() != old
   assert planned(folder, ucm=ucm)[:2] == ([], 3)
 
 
 def test_masks_without_a_record_of_files_are_as_old_as_they_look(folder):
-  for job in planned(folder, source='gradient')[0]:
-    make_one(job, find_one(job, DETECTORS['gradient']), CONFIG)
+  make(planned(folder, source='gradient')[0])
   record = folder / 'out/oversegmentation.json'
   settings = files.read_json(record)
   del settings['sources']
@@ -84,10 +144,9 @@ def test_masks_without_a_record_of_files_are_as_old_as_they_look(folder):
 
 def test_parts_of_a_list_keep_each_others_record(folder):
   for index in range(2):
-    for job in planned(folder, f'{index}/2', 'gradient')[0]:
-      make_one(job, find_one(job, DETECTORS['gradient']), CONFIG)
+    make(planned(folder, f'{index}/2', 'gradient')[0])
   assert sorted(files.read_json(folder / 'out/oversegmentation.json')['sources']) == list('abcd')
-  os.utime(folder / 'images/d.png', ns=(10 ** 18, 10 ** 18))
+  change(folder / 'images/d.png')
   assert [job.image[-5] for job in planned(folder, source='gradient')[0]] == ['d']
 
 

@@ -72,8 +72,8 @@ class ClusterConfig(ShareConfig):
     super().__post_init__()
     if self.choose_on_labels and self.is_shared:
       raise ValueError('--choose_on_labels scores every checkpoint on the whole list before it '
-                       'goes on: leave it to one process, without --shard, --workers and '
-                       '--num_gpu')
+                       'goes on: leave it to one process, without --shard, --workers, '
+                       '--num_gpu and TF_CONFIG')
 
 
 def predict_clusters(config, crf=None):

@@ -54,3 +54,10 @@ def test_choosing_on_labels_says_so(trained, capsys):
     predict_clusters(dataclasses.replace(config, restore_from=str(trained / 'run/model.ckpt-1')))
   with pytest.raises(ValueError, match='leave it to one process, without --shard'):
     dataclasses.replace(config, shard='0/2')
+
+
+def test_who_shares_by_the_environment_is_told(monkeypatch):
+  monkeypatch.setenv('TF_CONFIG', json.dumps({
+      'cluster': {'worker': ['a:1', 'b:1']}, 'task': {'type': 'worker', 'index': 1}}))
+  with pytest.raises(ValueError, match='leave it to one process.*TF_CONFIG'):
+    inference.ClusterConfig(choose_on_labels=True)

@@ -129,6 +129,14 @@ class _WatchedFolder(run_folder.RunFolder):
       tqdm.tqdm.write(f'step {step}: {message}')
 
 
+def warn_of_histograms(loop, count, least):
+  """Says so where a chief of `count` workers has too small a part of the batch for histograms."""
+  share = loop.batch_size // count
+  if loop.pictures_every and share < least:
+    print(f'No histograms are drawn: the chief has {share} of --batch_size {loop.batch_size} '
+          f'images, and they compare {least} or more')
+
+
 def train_frozen(method_name, images, trunk_config, cache, loop, run, method_config):
   """Trains one of `FROZEN_METHODS`; what comes before training is done first, once, and kept.
 
@@ -186,7 +194,7 @@ def train_frozen(method_name, images, trunk_config, cache, loop, run, method_con
     newest = meet(cluster, {**same, 'tensorflow': tf.__version__}, begin, run.worker_timeout)
     strategy = (training.make_strategy(replicas) if cluster.count == 1 else
                 several.make_strategy(cluster, replicas, run.worker_timeout))
-    trunk = load_trunk(trunk_config, loop.precision)
+    trunk = load_trunk(trunk_config, loop.precision, settings['trunk'])
     store = FeatureStore(trunk, views, images.geometry(), cache, dataset if labelled else None)
     return _train(method_class, dataset, store, trunk, newest, several.Workers(strategy, cluster),
                   images, trunk_config, cache, loop, run, method_config)
@@ -216,6 +224,8 @@ def _train(method_class, dataset, store, trunk, newest, workers, images, trunk_c
     # All do, at the same time: a chief who did it alone might have the others wait too long.
     method.prepare(store)
   least = getattr(method_class, 'least_batch', 1)
+  if cluster.is_chief:
+    warn_of_histograms(loop, cluster.count, least)
 
   def histograms(batch):
     """Of this worker's share, if that is enough to compare images."""

@@ -12,7 +12,7 @@ from seg_models.frozen import run
 from seg_models.frozen.methods import FROZEN_METHODS
 from seg_models.frozen.trained import load_trained
 from seg_models.models import ModelConfig, build_model, variable_names
-from utils import checkpoints, images
+from utils import checkpoints, images, training
 from utils.optimizer import is_kernel
 from utils.scenes import write_scenes
 
@@ -193,6 +193,15 @@ def test_a_warning_is_said_once(tmp_path, capsys):
   folder.close()
   assert capsys.readouterr().out.count('step 1: codes have collapsed') == 1
   assert len((tmp_path / 'metrics.jsonl').read_text().splitlines()) == 3
+
+
+def test_histograms_that_a_chief_cannot_draw_are_said(capsys):
+  loop = training.TrainingConfig(batch_size=4)
+  run.warn_of_histograms(loop, 2, 2)
+  run.warn_of_histograms(dataclasses.replace(loop, pictures_every=0), 4, 2)
+  assert not capsys.readouterr().out
+  run.warn_of_histograms(loop, 4, 2)
+  assert 'No histograms are drawn: the chief has 1 of --batch_size 4' in capsys.readouterr().out
 
 
 def test_presets_go_before_defaults_and_flags_before_presets(monkeypatch, capsys):

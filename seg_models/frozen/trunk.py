@@ -107,12 +107,13 @@ def trunk_settings(config, precision='float32'):
           'shift': shift}
 
 
-def load_trunk(config, precision='float32'):
+def load_trunk(config, precision='float32', settings=None):
   """Builds a trunk and restores it.
 
   Args:
     config: `TrunkConfig`.
     precision: of its convolutions or attention, see `seg_models.models.build_model`.
+    settings: what `trunk_settings` has returned for these, if that is known: it reads the file.
 
   Returns:
     `FrozenTrunk`.
@@ -121,7 +122,7 @@ def load_trunk(config, precision='float32'):
     ValueError: no trunk or no weights are named, or the file is of another network.
     FileNotFoundError: there is no such file.
   """
-  settings = trunk_settings(config, precision)
+  settings = settings or trunk_settings(config, precision)
   model = build_model(ModelConfig(**settings['model']), precision=precision)
   if not config.random_backbone:
     print(restore_model(model, config.restore_from).summary())

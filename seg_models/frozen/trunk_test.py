@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from network.common.preprocessing import MEAN_RGB
-from seg_models.frozen.trunk import FrozenTrunk, TrunkConfig, load_trunk
+from seg_models.frozen.trunk import FrozenTrunk, TrunkConfig, load_trunk, trunk_settings
 from seg_models.models import ModelConfig, build_model, variable_names
 from utils import checkpoints
 
@@ -34,6 +34,13 @@ def test_features_are_the_trunks_of_a_checkpoint(checkpoint):
   np.testing.assert_allclose(features, bare(moved, training=False), atol=1e-5)
   assert not trunk.model.trainable_variables
   assert trunk.settings['model']['width'] == 0.125 and trunk.settings['weights'] != 'random'
+
+
+def test_known_settings_spare_reading_the_file_for_them(checkpoint, monkeypatch):
+  config = TrunkConfig('resnet50', checkpoint[0])
+  settings = trunk_settings(config)
+  monkeypatch.setattr('seg_models.frozen.trunk.resuming', None)
+  assert load_trunk(config, settings=settings).settings == settings
 
 
 def test_embeddings_of_a_whole_network_are_features_too(checkpoint):
