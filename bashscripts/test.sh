@@ -11,6 +11,8 @@ arguments=()
 for argument in "$@"; do
   if [ "$argument" = --all ]; then select=(); else arguments+=("$argument"); fi
 done
+# With a process a core, a second thread of each would only wait for the other's.
+export TF_NUM_INTRAOP_THREADS="${TF_NUM_INTRAOP_THREADS:-1}"
 export SEGSORT_SHARED="${SEGSORT_SHARED:-../shared}"
 "$PYTHON" -m ruff check .
 exec "$PYTHON" -m pytest -n auto --maxprocesses 4 --dist worksteal ${select[@]+"${select[@]}"} ${arguments[@]+"${arguments[@]}"}

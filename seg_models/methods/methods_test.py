@@ -19,8 +19,8 @@ AUGMENTATION = AugmentationConfig((64, 64), random_scale=True, scale_range=(0.7,
 VARIANTS = {'segsort': [{
     'initial_segments': 'oversegmentation', 'align_segments': True, 'min_piece_share': 0.2,
     'max_regions': 64}]}
-# Without which a method refuses crops as small as these.
-SMALL = {'contrast': {'max_views': 8}}
+# Without which a method refuses crops as small as these, or computes with far more than they hold.
+SMALL = {'contrast': {'max_views': 8, 'max_samples': 64, 'projection_dim': 16}}
 CASES = [(name, options) for name in METHODS
          for options in [SMALL.get(name, {}), *VARIANTS.get(name, [])]]
 
