@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import pathlib
 import types
 
 import pytest
@@ -10,7 +9,7 @@ import pytest
 from seg_models.frozen import inference, inference_test
 from seg_models.frozen.inference import predict_clusters
 from seg_models.frozen.inference_test import config_of
-from seg_models.frozen.trained import newest_checkpoint
+from utils import resuming
 
 trained = inference_test.trained  # the fixture
 
@@ -25,16 +24,15 @@ def test_without_being_asked_the_last_checkpoint_is_taken(trained, monkeypatch):
   """And of those chosen among each has its own score, not that of the one before it."""
   loaded = []
   scores = {'model.ckpt-1': 0.7, 'model.ckpt-2': 0.3}
+  names = {resuming.fingerprint(str(trained / 'run' / name)): name for name in scores}
+  assert len(names) == 2
 
   def predicted(config, crf, found, entries, masks, print_scores=False):
-    loaded.append((pathlib.Path(config.restore_from).name, print_scores))
+    loaded.append((names[found.settings['checkpoint']], print_scores))
     matrix = types.SimpleNamespace(mean_iou_occurring=lambda: scores[loaded[-1][0]])
     return types.SimpleNamespace(matrix=matrix)
 
-  monkeypatch.setattr(inference, 'load_trained', lambda path, *_: types.SimpleNamespace(
-      trunk=None, path=newest_checkpoint(path)))
-  monkeypatch.setattr(inference, '_predict', lambda config, crf, found, *rest, **options: predicted(
-      dataclasses.replace(config, restore_from=found.path), crf, found, *rest, **options))
+  monkeypatch.setattr(inference, '_predict', predicted)
   assert predict_clusters(config_of(trained, 'wrong')) == 0
   assert loaded == [('model.ckpt-2', True)]
   loaded.clear()
