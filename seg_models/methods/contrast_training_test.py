@@ -13,11 +13,9 @@ from utils.training import TrainingConfig, make_strategy
 NETWORK = {'name': 'fcn_resnet50', 'output_dim': CLASSES, 'width': 0.125, 'blocks': (1, 1, 1, 1)}
 
 
-def make(replicas=1, batch_size=4, learning_rate=0.02, precision='float32', jit_compile=False,
-         **options):
+def make(replicas=1, batch_size=4, learning_rate=0.02, precision='float32', **options):
   training = TrainingConfig(
-      num_steps=10, batch_size=batch_size, learning_rate=learning_rate, precision=precision,
-      jit_compile=jit_compile)
+      num_steps=10, batch_size=batch_size, learning_rate=learning_rate, precision=precision)
   config = ContrastConfig(**{**SMALL, **options})
   fields, outputs = Contrast.network(config)
   strategy = make_strategy(replicas)
@@ -82,17 +80,5 @@ def test_two_replicas_equal_one_device_on_the_joined_batch():
   for replicas in (1, 2):
     _, step = make(replicas, learning_rate=1e-4, memory='both', warmup_steps=1)
     metrics = [step([batch_of(4, seed=seed)], seed) for seed in range(3)]
-    results.append((metrics, values(step)))
-  assert_steps_agree(results)
-
-
-@pytest.mark.slow
-def test_compiled_equals_uncompiled_and_is_traced_once():
-  results = []
-  for jit_compile in (False, True):
-    _, step = make(jit_compile=jit_compile, batch_size=2, learning_rate=1e-4, memory='both',
-                   warmup_steps=1)
-    metrics = [step([batch_of(2, seed=seed)], seed) for seed in range(3)]
-    assert step._whole.experimental_get_tracing_count() == 1
     results.append((metrics, values(step)))
   assert_steps_agree(results)

@@ -23,6 +23,9 @@ VARIANTS = {'segsort': [{
 SMALL = {'contrast': {'max_views': 8, 'max_samples': 64, 'projection_dim': 16}}
 CASES = [(name, options) for name in METHODS
          for options in [SMALL.get(name, {}), *VARIANTS.get(name, [])]]
+# All of a method, which after the first step is at work, and whose memories then overflow.
+WHOLE = {'contrast': {
+    'warmup_steps': 1, 'memory': 'both', 'memory_size': 20, 'pixel_update_freq': 3}}
 
 
 def make(name, options, **training):
@@ -42,6 +45,7 @@ def test_compiled_equals_uncompiled_and_is_traced_once(name, options):
   The rate is small: a network that moves by 1e-4 of its gradients lets rounding grow to 5 % of some
   within a step, by what batch norm and ReLU make of it.
   """
+  options = {**options, **WHOLE.get(name, {})}
   plain, compiled = (
       make(name, options, jit_compile=choice, learning_rate=1e-6) for choice in (False, True))
   for index in range(3):
