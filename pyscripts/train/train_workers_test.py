@@ -96,6 +96,12 @@ def start_both(data, tmp_path, *flags, method='segsort'):
           for task, name in enumerate(['run', 'other'])]
 
 
+def main_of(method, monkeypatch):
+  """The main function of a method's script."""
+  monkeypatch.syspath_prepend(ROOT / 'pyscripts/train')
+  return importlib.import_module(f'train_{method}').main
+
+
 def ends(processes, timeout):
   """Statuses and outputs of processes that have to end by themselves."""
   outputs = []
@@ -125,7 +131,7 @@ def assert_as_one(expected, found):
 
 
 @pytest.mark.slow
-def test_a_killed_worker_comes_back_and_all_ends_as_in_one_process(data, tmp_path):
+def test_a_killed_worker_comes_back_and_all_ends_as_in_one_process(data, tmp_path, monkeypatch):
   workers = start_both(data, tmp_path)
   deadline = time.monotonic() + 300
   while not (tmp_path / f'run/model.ckpt-{EVERY}.index').exists():
@@ -139,10 +145,11 @@ def test_a_killed_worker_comes_back_and_all_ends_as_in_one_process(data, tmp_pat
   assert f'training goes on after {newest}' in output
   assert newest.name != f'model.ckpt-{STEPS - 1}'
 
-  alone = start(data, tmp_path / 'alone')
-  statuses, outputs = ends([*start_both(data, tmp_path), alone], 300)
-  assert statuses == [0, 0, 0], '\n'.join(text[-2000:] for text in outputs)
-  for output in outputs[:2]:
+  workers = start_both(data, tmp_path)
+  alone = main_of('segsort', monkeypatch)(arguments_of('segsort', data, tmp_path / 'alone'))
+  statuses, outputs = ends(workers, 300)
+  assert [alone, *statuses] == [0, 0, 0], '\n'.join(text[-2000:] for text in outputs)
+  for output in outputs:
     assert f'Going on after {newest}' in output
   expected, found = (arrays(tmp_path / name / f'model.ckpt-{STEPS - 1}')
                      for name in ('alone', 'run'))
@@ -154,9 +161,8 @@ def test_a_killed_worker_comes_back_and_all_ends_as_in_one_process(data, tmp_pat
 @pytest.mark.parametrize('method', METHODS)
 def test_two_workers_train_one_of_these_as_one_process_does(data, tmp_path, method, monkeypatch):
   workers = start_both(data, tmp_path, method=method)
-  monkeypatch.syspath_prepend(ROOT / 'pyscripts/train')
-  main = importlib.import_module(f'train_{method}').main
-  alone = main(arguments_of(method, data, tmp_path / 'alone/run', '--pictures_every', '0'))
+  alone = main_of(method, monkeypatch)(
+      arguments_of(method, data, tmp_path / 'alone/run', '--pictures_every', '0'))
   statuses, outputs = ends(workers, 300)
   assert [alone, *statuses] == [0, 0, 0], '\n'.join(text[-2000:] for text in outputs)
   expected, found = (arrays(tmp_path / name / 'model.ckpt-2') for name in ('alone/run', 'run'))
