@@ -232,7 +232,7 @@ def test_contours_of_bsds_reach_the_promised_covering(tmp_path):
       '--output', str(tmp_path / 'masks'), '--save_ucm', str(tmp_path / 'ucm')]) == 0
   assert benchmark_oversegmentation.main([
       '--ground_truth', str(data / 'groundTruth'), '--masks', str(tmp_path / 'masks'),
-      '--ucm', str(tmp_path / 'ucm'), '--thresholds', '24',
+      '--ucm', str(tmp_path / 'ucm'), '--thresholds', '12',
       '--json', str(tmp_path / 'scores.json')]) == 0
   scores = json.loads((tmp_path / 'scores.json').read_text())
   assert scores['ucm']['images'] == scores['masks']['images'] == 40
