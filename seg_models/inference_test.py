@@ -28,8 +28,7 @@ CLASSES = 4
 def save_checkpoint(prefix, method='segsort', output_dim=8, change=lambda name, value: value,
                     outputs='logits', **fields):
   config = ModelConfig(
-      name='pspnet_resnet50', output_dim=output_dim, width=0.125, blocks=(1, 1, 1, 1), head_dim=16,
-      **fields)
+      **{'name': 'fcn_resnet50', **fields}, output_dim=output_dim, width=0.125, blocks=(1, 1, 1, 1))
   variables = variable_names(build_model(config, outputs=outputs))
   arrays = {name: change(name, value.numpy()) for name, value in variables.items()}
   checkpoints.save(str(prefix), arrays, {
@@ -137,9 +136,13 @@ def test_single_scale_predictions_fit_the_images(data, bank_dir, tmp_path, capsy
   assert 'holds all 4 predictions: nothing to do' in capsys.readouterr().out
 
 
-def test_a_bank_in_bytes_and_one_with_an_index_name_the_same(data, bank_dir, tmp_path):
+def test_a_bank_in_bytes_and_one_with_an_index_name_the_same(data, tmp_path):
+  network = {'restore_from': save_checkpoint(
+      tmp_path / 'model.ckpt-1', name='pspnet_resnet50', head_dim=16), 'num_clusters': 3}
+  bank_dir = tmp_path / 'float32'
+  assert extract(data, bank_dir, **network) == 0
   bank = banks.load_bank(bank_dir)
-  assert extract(data, tmp_path / 'int8', num_clusters=3, bank_storage='int8') == 0
+  assert extract(data, tmp_path / 'int8', **network, bank_storage='int8') == 0
   small = banks.load_bank(tmp_path / 'int8')
   np.testing.assert_array_equal(small.features, compress(bank.features, 'int8'), strict=True)
   assert_equal(dataclasses.replace(small, features=bank.features), bank)
@@ -148,7 +151,7 @@ def test_a_bank_in_bytes_and_one_with_an_index_name_the_same(data, bank_dir, tmp
   assert records[1] == {**records[0], 'bank_storage': 'int8'} != records[0]
   assert convert(ConversionConfig(
       str(bank_dir), str(tmp_path / 'cells'), index=True, k_in_nearest_neighbors=3)) == 0
-  options = {'num_clusters': 3, 'save_neighbours': True}
+  options = {**network, 'save_neighbours': True}
   predict(data, tmp_path / 'exact', bank_dir, **options)
   predict(data, tmp_path / 'a', tmp_path / 'int8', **options)
   predict(data, tmp_path / 'b', tmp_path / 'cells', search='ivf', **options)

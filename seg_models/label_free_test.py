@@ -191,7 +191,7 @@ def test_another_list_is_labelled_by_the_groups_of_the_first(data, grouped, tmp_
   assert run(data, tmp_path / 'val', data_list=val, cluster_centres=centres) == 0
   assert '4 pseudo-classes of' in capsys.readouterr().out
   classes = load_pseudo_classes(tmp_path / 'val' / 'clusters.npz')
-  assert '"name": "pspnet_resnet50"' in classes.embedding
+  assert '"name": "fcn_resnet50"' in classes.embedding
   assert classes.fingerprint() == load_pseudo_classes(centres).fingerprint()
   assert len(list((tmp_path / 'val' / 'gray').iterdir())) == 2
   # The list that they were found on gets the labels that it had.
