@@ -16,7 +16,8 @@ from PIL import Image
 from utils import checkpoints
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-SMALL = ['--model', 'pspnet_resnet50', '--width', '0.125', '--blocks', '1,1,1,1', '--head_dim', '8']
+SMALL = ['--model', 'fcn_resnet50', '--width', '0.125', '--blocks', '1,1,1,1']
+PSPNET = [*SMALL, '--model', 'pspnet_resnet50', '--head_dim', '8']
 
 
 @pytest.fixture(scope='module')
@@ -124,7 +125,7 @@ def test_the_originals_command_lines(data, tmp_path, capsys):
       '--save_pred_every', '2', '--update_tb_every', '50', '--not_restore_classifier',
       '--batch_size', '2', '--input_size', '48,48', '--num_classes', '21', '--ignore_label', '255',
       '--weight_decay', '5e-4', '--power', '0.9', '--momentum', '0.9', '--learning_rate', '2e-3',
-      '--iter_size', '1', '--is_training', '--random_seed', '1234', *SMALL]
+      '--iter_size', '1', '--is_training', '--random_seed', '1234', *PSPNET]
   segsort = [*common, '--embedding_dim', '32', '--concentration', '10', '--num_clusters', '5',
              '--kmeans_iterations', '10', '--num_banks', '2']
   assert call('train_segsort.py', data, tmp_path / 'one', '--restore_from', '', *segsort) == 0

@@ -1,5 +1,7 @@
 """What holds for the training step of every method, compiled or not and in every precision."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -11,11 +13,10 @@ from seg_models.scene_batches import scene_batch
 from seg_models.training_setup import NetworkConfig, start_step
 from utils.training import TrainingConfig
 
-NETWORK = NetworkConfig(
-    model='pspnet_resnet50', width=0.125, blocks=(1, 1, 1, 1), head_dim=8, embedding_dim=6)
+NETWORK = NetworkConfig(model='fcn_resnet50', width=0.125, blocks=(1, 1, 1, 1), embedding_dim=6)
 DATASET = dataset_for(None, 6)
 AUGMENTATION = AugmentationConfig((64, 64), random_scale=True, scale_range=(0.7, 1.5))
-# More of a method than its defaults.
+# More of a method than its defaults, and on a network with more of a head.
 VARIANTS = {'segsort': [{
     'initial_segments': 'oversegmentation', 'align_segments': True, 'min_piece_share': 0.2,
     'max_regions': 64}]}
@@ -30,7 +31,10 @@ WHOLE = {'contrast': {
 
 def make(name, options, **training):
   config = TrainingConfig(num_steps=100, **{'batch_size': 2, **training})
-  return start_step(NETWORK, config, DATASET, METHODS[name], METHODS[name].Config(**options))
+  network = NETWORK
+  if options in VARIANTS.get(name, []):
+    network = dataclasses.replace(NETWORK, model='pspnet_resnet50', head_dim=8)
+  return start_step(network, config, DATASET, METHODS[name], METHODS[name].Config(**options))
 
 
 def batch_of(step, count=2):

@@ -10,8 +10,8 @@ from seg_models.models import ModelConfig, build_model, variable_names
 from utils.train_step import TrainStep
 from utils.training import TrainingConfig, make_strategy
 
-CONFIG = ModelConfig(
-    name='pspnet_resnet50', output_dim=6, width=0.125, blocks=(1, 1, 1, 1), head_dim=8)
+CONFIG = ModelConfig(name='fcn_resnet50', output_dim=6, width=0.125, blocks=(1, 1, 1, 1))
+PSPNET = dataclasses.replace(CONFIG, name='pspnet_resnet50', head_dim=8)
 CLASSES = 4
 REGIONS = {'initial_segments': 'oversegmentation', 'align_segments': True, 'max_regions': 16,
            'min_piece_share': 0.2}
@@ -36,12 +36,12 @@ def batch_of(count, seed=0, height=48, width=48):
       'index': tf.range(count, dtype=tf.int64)}
 
 
-def make(replicas=1, batch_size=4, learning_rate=0.05, **options):
+def make(replicas=1, batch_size=4, learning_rate=0.05, network=CONFIG, **options):
   training = TrainingConfig(
       num_steps=10, batch_size=batch_size, learning_rate=learning_rate)
   strategy = make_strategy(replicas)
   with strategy.scope():
-    model = build_model(CONFIG, synchronized=replicas > 1)
+    model = build_model(network, synchronized=replicas > 1)
   config = SegSortConfig(num_clusters=3, **options)
   method = SegSort(model, dataset_for(None, CLASSES), config, batch_size, seed=5)
   variables = variable_names(model)
@@ -99,7 +99,7 @@ def test_what_is_remembered_of_a_batch_is_chosen_by_its_number():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('options', [{}, REGIONS])
+@pytest.mark.parametrize('options', [{}, {'network': PSPNET, **REGIONS}])
 def test_two_replicas_equal_one_device_on_the_joined_batch(options):
   results = []
   for replicas in (1, 2):

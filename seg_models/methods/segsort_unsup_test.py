@@ -8,8 +8,7 @@ from seg_models.models import ModelConfig, build_model, variable_names
 from utils.train_step import TrainStep
 from utils.training import TrainingConfig, make_strategy
 
-CONFIG = ModelConfig(
-    name='pspnet_resnet50', output_dim=6, width=0.125, blocks=(1, 1, 1, 1), head_dim=8)
+CONFIG = ModelConfig(name='fcn_resnet50', output_dim=6, width=0.125, blocks=(1, 1, 1, 1))
 
 
 def batch_of(count, seed=0):
