@@ -3,17 +3,21 @@
 import gc
 import os
 
+import pytest
+
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
-
-import pytest  # noqa: E402
-import tensorflow as tf  # noqa: E402
-
-tf.config.set_logical_device_configuration(
-    tf.config.list_physical_devices('CPU')[0], [tf.config.LogicalDeviceConfiguration()] * 2)
 
 # Tracing makes objects by the million, and few of them are garbage: looking for it as often as
 # Python does by default (every 700 objects) takes a tenth of the time of tests, for nothing.
 gc.set_threshold(50_000, 20, 20)
+
+
+def pytest_configure(config):
+  """Sets the devices, but in the process that only hands out tests to others."""
+  if hasattr(config, 'workerinput') or not config.getoption('numprocesses', 0):
+    import tensorflow as tf
+    tf.config.set_logical_device_configuration(
+        tf.config.list_physical_devices('CPU')[0], [tf.config.LogicalDeviceConfiguration()] * 2)
 
 
 @pytest.hookimpl(trylast=True)  # once tests are deselected
