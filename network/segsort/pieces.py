@@ -8,9 +8,12 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from network.segsort.compilation import compiled_where_static
 from network.segsort.prototypes import compact, l2_normalize, segment_prototypes
 from network.segsort.segments import find_segments
 from network.segsort.shapes import dims, per_image
+
+_prototypes = compiled_where_static(lambda *arguments: segment_prototypes(*arguments)[0])
 
 
 class Pieces(NamedTuple):
@@ -86,7 +89,7 @@ def unsupervised_pieces(embedding, oversegmentation, *, num_ids=256):
 
 def _pieces(unit, ids, clusters):
   unit = tf.reshape(unit, [-1, unit.shape[-1]])
-  prototypes, _ = segment_prototypes(unit, ids.ids, tf.size(ids.valid))
+  prototypes = _prototypes(unit, ids.ids, dims(ids.valid)[0])
   return Pieces(unit, ids.ids, prototypes, ids.labels, ids.valid, clusters)
 
 
