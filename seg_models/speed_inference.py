@@ -3,6 +3,8 @@
 The network is left out: its embeddings are there already, at each pixel and not normalised.
 """
 
+import functools
+
 import numpy as np
 import tensorflow as tf
 
@@ -64,8 +66,11 @@ def bare_of(images, bank):
     return needed_products(features, *work_of_kmeans(
         embedding[0], initial[0], location[0], np.ones([height, width], bool)))
 
-  cluster = [products_of(embedding) for embedding in images]
-  return lambda: [(run(), search(bank)) for run in cluster]
+  @functools.cache  # not before the first call's memory has been measured
+  def clusters():
+    return [products_of(embedding) for embedding in images]
+
+  return lambda: [(run(), search(bank)) for run in clusters()]
 
 
 def inference_head(scale):

@@ -39,7 +39,7 @@ class FullMemory(SegSort):
 class PlainSegSort(FullMemory):
   """The same with the plain loss; its memory stays as it is."""
 
-  def loss(self, batch, state, step, draw=None):
+  def loss(self, batch, state, step, draw):
     embedding, size, location, initial, _ = self._inputs(batch, training=True)
     memory = state['memory_prototypes'], state['memory_labels']
     loss = plain.supervised_loss(
@@ -53,7 +53,7 @@ class PlainSegSort(FullMemory):
 class NetworkAlone(FullMemory):
   """A stand-in for the loss that costs nothing: what is left of a step is network and update."""
 
-  def loss(self, batch, state, step, draw=None):
+  def loss(self, batch, state, step, draw):
     return StepOutput(tf.reduce_mean(self.model(batch['image'], training=True)), {}, state)
 
 
@@ -122,7 +122,7 @@ def own_part(batch, cells):
     with tf.GradientTape() as tape:
       tape.watch(embedding)
       network.embedding = embedding
-      output = method.loss(batch, state, tf.constant(0))
+      output = method.loss(batch, state, 0, 0)
     return tape.gradient(output.loss, embedding), output.state
   return lambda: run(embedding)
 

@@ -2,10 +2,11 @@
 
 `dense_kmeans` goes through a batch at once, with static shapes. `chunked_kmeans` goes through an
 image of any size in chunks of one size, each by one small compiled program: a chunk's cosines stay
-in the processor's cache, and its share of the next centres is summed while it is there. It leaves
-out pixels that cannot change: for unit vectors the cosine orders clusters as the distance does, and
-distances obey the triangle inequality. So a pixel keeps its cluster while its lead, by how much the
-second nearest was farther, is more than what its own and any other cluster have moved since.
+in the processor's cache, and what its pixels change of the clusters' sums is added up while it is
+there. It leaves out pixels that cannot change: for unit vectors the cosine orders clusters as the
+distance does, and distances obey the triangle inequality. So a pixel keeps its cluster while its
+lead, by how much the second nearest was farther, is more than what its own and any other cluster
+have moved since.
 
 Source: SegSort (Hwang et al., ICCV 2019), section 3.1; specs/segsort.md, section 2. The bound is
 that of Hamerly, "Making k-means even faster" (SDM 2010).
@@ -83,38 +84,38 @@ def chunked_kmeans(features, labels, num_clusters, iterations, valid):
     compared: int64 scalar, the pixels that were compared with the clusters in all of them.
   """
   size = tf.shape(labels)[0]
-  labels = tf.where(valid & (labels >= 0) & (labels < num_clusters), labels, -1)
+  known = (labels >= 0) & (labels < num_clusters)
   if not isinstance(num_clusters, int):
     num_clusters = -(-num_clusters // _CLUSTERS_STEP) * _CLUSTERS_STEP
-  features, labels, valid = _at_least_one_chunk(features, labels, valid)
+  # Until the end, pixels that count and have no cluster yet are of the one after the last.
+  labels = tf.where(valid, tf.where(known, labels, num_clusters), -1)
+  features, labels = _at_least_one_chunk(features, labels)
   nothing = tf.zeros([num_clusters, tf.shape(features)[1]])
 
   def step(iteration, compared, labels, lead, before, sums, _):
     # What is left of a sum that all pixels have left is a rounding error, not a direction.
-    counts = tf.math.bincount(labels + 1, minlength=num_clusters + 1, maxlength=num_clusters + 1)
-    centres = tf.where(counts[1:, tf.newaxis] > 0, l2_normalize(sums), 0.0)
+    counts = tf.math.bincount(labels + 1, minlength=num_clusters + 2, maxlength=num_clusters + 2)
+    centres = tf.where(counts[1:-1, tf.newaxis] > 0, l2_normalize(sums), 0.0)
     exist = tf.reduce_any(centres != 0.0, axis=1)
     moved = tf.where(exist, tf.norm(centres - before, axis=1), 0.0)
     # A pixel whose cluster has lost its direction must find another one.
     lost = tf.where(exist, moved, _FAR) + _most_of_others(moved)
-    lead -= tf.gather(lost, tf.maximum(labels, 0))
-    places = tf.cast(tf.where(valid & (lead <= _UNCERTAIN))[:, 0], tf.int32)
+    lead -= tf.gather(tf.pad(lost, [[0, 1]]), tf.maximum(labels, 0))
+    places = tf.cast(tf.where((labels >= 0) & (lead <= _UNCERTAIN))[:, 0], tf.int32)
 
-    def compare_all():
+    def compare(old, places=None):
       return _over_chunks(
-          lambda *chunk: _assign(*chunk, centres, exist), features, valid, nothing)
+          lambda *chunk: _reassign(*chunk, centres, exist), features, old, nothing, places)
 
     def compare_some():
-      old = tf.gather(labels, places)
-      *found, change = _over_chunks(
-          lambda *chunk: _reassign(*chunk, centres, exist), features, old, nothing, places)
+      *found, change = compare(tf.gather(labels, places), places)
       return *(tf.tensor_scatter_nd_update(values, places[:, tf.newaxis], new)
-               for values, new in zip((labels, lead), found, strict=True)), sums + change
+               for values, new in zip((labels, lead), found, strict=True)), change
 
     # Few pixels are picked out; many are not worth it.
-    new, lead, sums = tf.cond(
-        2 * tf.size(places) > tf.size(labels), compare_all, compare_some)
-    centres, sums = (tf.ensure_shape(values, nothing.shape) for values in (centres, sums))
+    new, lead, change = tf.cond(
+        2 * tf.size(places) > tf.size(labels), lambda: compare(labels), compare_some)
+    centres, sums = (tf.ensure_shape(values, nothing.shape) for values in (centres, sums + change))
     return (iteration + 1, compared + tf.size(places, tf.int64), new, lead, centres, sums,
             tf.reduce_any(new != labels))
 
@@ -125,7 +126,8 @@ def chunked_kmeans(features, labels, num_clusters, iterations, valid):
        sums, tf.constant(True)],
       [*(tf.TensorShape(shape) for shape in ([], [], [None], [None])), nothing.shape,
        nothing.shape, tf.TensorShape([])])
-  return labels[:size], done, compared
+  labels = labels[:size]
+  return tf.where(labels < num_clusters, labels, -1), done, compared
 
 
 def _most_of_others(values):
@@ -153,14 +155,13 @@ def segment_sums(features, labels, num_clusters):
       lambda *chunk: _sum(*chunk, nothing), features, labels, nothing)[-1][:num_clusters]
 
 
-def _at_least_one_chunk(features, labels, *valid):
+def _at_least_one_chunk(features, labels):
   """The same of `CHUNK` pixels or more, of which the last may be nobody's."""
   fill = [[0, CHUNK - tf.size(labels)]]
   return tf.cond(
       tf.size(labels) < CHUNK,
-      lambda: (tf.pad(features, [*fill, [0, 0]]), tf.pad(labels, fill, constant_values=-1),
-               *(tf.pad(values, fill) for values in valid)),
-      lambda: (features, labels, *valid))  # tf.pad would copy all of them
+      lambda: (tf.pad(features, [*fill, [0, 0]]), tf.pad(labels, fill, constant_values=-1)),
+      lambda: (features, labels))  # tf.pad would copy all of them
 
 
 def _over_chunks(function, features, values, nothing, places=None):
@@ -255,19 +256,12 @@ def _compare(features, centres, exist):
 
 
 @tf.function(jit_compile=True, autograph=False)
-def _assign(features, valid, counts, centres, exist):
-  """`_compare`, with label -1 where not valid, and the sums of the features of each label."""
-  nearest, lead = _compare(features, centres, exist)
-  labels = tf.where(valid, nearest, -1)
-  return labels, lead, tf.math.unsorted_segment_sum(
-      features, tf.where(counts, labels, -1), tf.size(exist))
-
-
-@tf.function(jit_compile=True, autograph=False)
 def _reassign(features, labels, counts, centres, exist):
-  """`_compare` for pixels that had labels, and the change of the labels' sums."""
+  """`_compare`, with label -1 for pixels that had it, and the change of the labels' sums."""
   nearest, lead = _compare(features, centres, exist)
+  nearest = tf.where(labels >= 0, nearest, -1)
   changed = counts & (nearest != labels)
+  # Rows without a label are passed over, which most are.
   joined, left = (tf.math.unsorted_segment_sum(
       features, tf.where(changed, ids, -1), tf.size(exist)) for ids in (nearest, labels))
   return nearest, lead, joined - left

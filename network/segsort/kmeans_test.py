@@ -58,12 +58,12 @@ def test_one_program_serves_images_of_all_sizes(monkeypatch):
       input_signature=[tf.TensorSpec([None, 4]), tf.TensorSpec([None], tf.int32),
                        tf.TensorSpec([None], tf.bool)])
   run(features[:10], initial[:10], valid[:10])
-  before = kmeans._assign.experimental_get_tracing_count()
+  before = kmeans._reassign.experimental_get_tracing_count()
   for size in (20, 50, 90):
     labels, *_ = run(features[:size], initial[:size], valid[:size])
     np.testing.assert_array_equal(
         labels, dense(features[:size], initial[:size], 5, 4, valid[:size]))
-  assert kmeans._assign.experimental_get_tracing_count() == before
+  assert kmeans._reassign.experimental_get_tracing_count() == before
 
 
 def test_an_image_without_a_pixel_that_counts():

@@ -95,7 +95,7 @@ def graph_of(method):
   @tf.function(autograph=False)
   def gradients(batch, state):
     with tf.GradientTape() as tape:
-      loss = made.loss(batch, state, tf.constant(3)).loss
+      loss = made.loss(batch, state, 3, 3).loss
     return tape.gradient(loss, [variable.value for variable in made.variables().values()])
 
   batch = {'features': np.zeros([2, 4, 4, 8], np.float32), 'label': np.zeros([2, 8, 8], np.int32)}

@@ -61,7 +61,7 @@ class Contrast(Softmax):
     return {f'{name}_queue_{part}': value.numpy()
             for name in self._queues for part, value in empty._asdict().items()}
 
-  def loss(self, batch, state, step, draw=None):
+  def loss(self, batch, state, step, draw):
     """Cross-entropy of the joined batch plus weight * contrast; see `utils.train_step`."""
     config = self.config
     outputs = self.model(batch['image'], training=True)
@@ -81,7 +81,6 @@ class Contrast(Softmax):
       loss += config.auxiliary_weight * auxiliary
     if not config.contrast_weight:
       return StepOutput(loss, metrics, state)
-    draw = step if draw is None else draw
     contrast, more, state = self._contrast(outputs, batch['label'], state, step, draw)
     # Every replica has the contrast of the joined batch: each adds its share.
     loss += config.contrast_weight * contrast / replicas.num_replicas()

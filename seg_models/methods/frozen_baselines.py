@@ -65,7 +65,7 @@ class DinoLinear:
   def initial_state(self):
     return {}
 
-  def loss(self, batch, state, step, draw=None):
+  def loss(self, batch, state, step, draw):
     """Mean cross-entropy over the labelled pixels of all replicas; see `utils.train_step`."""
     del step, draw
     loss, metrics = self.probe.loss(batch['features'], batch['label'])

@@ -116,7 +116,7 @@ class SegSort:
         'min_piece_share': config.min_piece_share}
     return embedding, size, location, initial, options
 
-  def loss(self, batch, state, step, draw=None):
+  def loss(self, batch, state, step, draw):
     """Mean supervised loss over the valid pixels of all replicas; see `utils.train_step`."""
     config, dataset = self.config, self.dataset
     embedding, size, location, initial, options = self._inputs(batch, training=True)
@@ -137,7 +137,6 @@ class SegSort:
     loss = tf.math.divide_no_nan(
         tf.reduce_sum(result.per_pixel), replicas.sum_over_replicas(weight))
     # After the loss: a batch never finds its own prototypes in the memory.
-    draw = step if draw is None else draw
     new = memory.memory_update(old, everyone, labels, valid, tf.stack([self.seed, draw]))
     one = tf.constant(1.0)
     metrics = {

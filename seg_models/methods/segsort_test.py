@@ -91,11 +91,11 @@ def test_the_memory_holds_earlier_batches_and_never_its_own():
 
 def test_what_is_remembered_of_a_batch_is_chosen_by_its_number():
   method, _ = make(batch_size=1)
-  states = {pair: method.loss(batch_of(4), method.initial_state(), *map(tf.constant, pair)).state
-            for pair in ((7,), (3, 7), (7, 8))}
+  states = {pair: method.loss(batch_of(4), method.initial_state(), *pair).state
+            for pair in ((7, 7), (3, 7), (7, 8))}
   kept = {pair: state['memory_prototypes'].numpy() for pair, state in states.items()}
-  np.testing.assert_array_equal(kept[7,], kept[3, 7])
-  assert np.any(kept[7,] != kept[7, 8])
+  np.testing.assert_array_equal(kept[7, 7], kept[3, 7])
+  assert np.any(kept[7, 7] != kept[7, 8])
 
 
 @pytest.mark.slow
@@ -121,7 +121,7 @@ def test_a_batch_without_a_valid_pixel_has_loss_zero_and_no_gradient():
   batch = batch_of(2)
   batch['label'] = tf.fill(tf.shape(batch['label']), 255)
   with tf.GradientTape() as tape:
-    output = method.loss(batch, method.initial_state(), tf.constant(0))
+    output = method.loss(batch, method.initial_state(), 0, 0)
   gradients = tape.gradient(
       output.loss, list(step.trainable.values()),
       unconnected_gradients=tf.UnconnectedGradients.ZERO)
@@ -158,7 +158,7 @@ def test_segments_are_those_of_the_oversegmentation(initial):
     assert len(pairs) == len({segment for *_, segment in pairs}) == len(
         {pair[:2] for pair in pairs})
   # The loss sees the same ones, but where the labels say nothing.
-  output = method.loss(batch, method.initial_state(), tf.constant(0))
+  output = method.loss(batch, method.initial_state(), 0, 0)
   labels = batch['label'].numpy()[:, ::8, ::8]
   counted = labels != 255
   images = np.broadcast_to(np.arange(2)[:, None, None], labels.shape)

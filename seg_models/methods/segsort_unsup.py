@@ -64,7 +64,7 @@ class SegSortUnsup:
   def initial_state(self):
     return {}
 
-  def loss(self, batch, state, step, draw=None):
+  def loss(self, batch, state, step, draw):
     """Mean unsupervised loss over the pixels of all replicas; see `utils.train_step`."""
     del step, draw
     embedding = self.model(batch['image'], training=True)

@@ -155,10 +155,9 @@ class Smooseg:
     """The teacher, which begins as the student, and for how many steps there was a collapse."""
     return {'teacher': self._initial, 'collapsed_steps': np.zeros([], np.int32)}
 
-  def loss(self, batch, state, step, draw=None):
+  def loss(self, batch, state, step, draw):
     """Smoothness plus data term, and the probe's beside them; see `utils.train_step`."""
     config, features, teacher = self.config, batch['features'], state['teacher']
-    draw = step if draw is None else draw
     # Of the student before its own step.
     moved = predictor.next_teacher(teacher, self.student, config.teacher_momentum)
     if config.teacher_first:

@@ -48,7 +48,7 @@ def means(metrics):
 def gradients_of(method, labelled=True, step=3):
   variables = method.variables()
   with tf.GradientTape() as tape:
-    loss = method.loss(batch_of(labelled=labelled), method.initial_state(), tf.constant(step)).loss
+    loss = method.loss(batch_of(labelled=labelled), method.initial_state(), step, step).loss
   found = tape.gradient(loss, list(variables.values()),
                         unconnected_gradients=tf.UnconnectedGradients.ZERO)
   return {name: np.abs(value).max() for name, value in zip(variables, found, strict=True)}
@@ -61,7 +61,7 @@ def moving(gradients):
 def test_the_loss_is_that_of_all_pairs():
   method = method_of(dropout=0.0, within_weight=0.5, across_weight=2.0, data_weight=3.0)
   batch, state = batch_of(), method.initial_state()
-  output = method.loss(batch, state, tf.constant(3))
+  output = method.loss(batch, state, 3, 3)
   code = method.codes(batch['features']).numpy().astype(np.float64)
   unit = code / np.linalg.norm(code, axis=-1, keepdims=True)
   cosines = unit @ state['teacher'].T
@@ -119,13 +119,13 @@ def test_the_teacher_may_move_before_the_loss():
   for first in (False, True):
     method = method_of(teacher_first=first, teacher_momentum=0.5)
     method.student.assign(-2.0 * method.student.numpy()[::-1])
-    output = method.loss(batch, state, tf.constant(3))
+    output = method.loss(batch, state, 3, 3)
     losses_of[first] = float(output.loss)
   moved = output.state['teacher']
   np.testing.assert_allclose(moved, 0.5 * state['teacher'] - state['teacher'][::-1], rtol=1e-5)
   method = method_of(teacher_momentum=0.5)
   method.student.assign(-2.0 * method.student.numpy()[::-1])
-  again = float(method.loss(batch, {**state, 'teacher': moved}, tf.constant(3)).loss)
+  again = float(method.loss(batch, {**state, 'teacher': moved}, 3, 3).loss)
   assert losses_of[True] == again != losses_of[False]
 
 
@@ -144,7 +144,7 @@ def test_compiled_and_on_replicas_the_step_is_the_same(options):
 
 def test_randomness_is_of_seed_and_step_alone():
   def loss(method, step):
-    return float(method.loss(batch_of(), method.initial_state(), tf.constant(step)).loss)
+    return float(method.loss(batch_of(), method.initial_state(), step, step).loss)
 
   tf.random.set_seed(1)
   first = loss(method_of(), 3)
@@ -155,17 +155,17 @@ def test_randomness_is_of_seed_and_step_alone():
 
 def test_batches_of_one_step_differ_by_their_number():
   method, losses_of = method_of(), {}
-  for pair in ((7,), (7, 7), (3, 7), (7, 8)):
-    output = method.loss(batch_of(), method.initial_state(), *map(tf.constant, pair))
+  for pair in ((7, 7), (3, 7), (7, 8)):
+    output = method.loss(batch_of(), method.initial_state(), *pair)
     losses_of[pair] = float(output.loss)
-  assert losses_of[7,] == losses_of[7, 7] == losses_of[3, 7] != losses_of[7, 8]
+  assert losses_of[7, 7] == losses_of[3, 7] != losses_of[7, 8]
 
 
 def test_closeness_is_of_features_that_lack_channels_unless_asked_otherwise():
   found = {}
   for drop in (True, False):
     method = method_of(dropout=0.5, drop_closeness=drop)
-    output = method.loss(batch_of(), method.initial_state(), tf.constant(3))
+    output = method.loss(batch_of(), method.initial_state(), 3, 3)
     found[drop] = means(output.metrics)
   features = batch_of()['features']
   mask = channel_masks([5, 6], B, CHANNELS, 0.5, 3)[2]
@@ -184,7 +184,7 @@ def test_partners_are_a_permutation_unless_faithful(faithful):
   assert any(repeated) == faithful
   if not faithful:
     with pytest.raises(ValueError, match='--batch_size'):
-      method.loss(batch_of(1), method.initial_state(), tf.constant(0))
+      method.loss(batch_of(1), method.initial_state(), 0, 0)
   else:
     assert faithful_pairing(tf.constant([0])).numpy().tolist() == [0]
 
@@ -204,7 +204,7 @@ def test_the_state_decides_in_inference_and_over_all_clusters():
 
 def test_without_labels_the_loss_is_finite_and_the_probe_at_rest():
   method = method_of()
-  output = method.loss(batch_of(labelled=False), method.initial_state(), tf.constant(3))
+  output = method.loss(batch_of(labelled=False), method.initial_state(), 3, 3)
   assert np.isfinite(output.loss) and 'linear_loss' not in means(output.metrics)
 
 
@@ -224,12 +224,12 @@ def test_histograms_are_of_pairs_within_and_across():
 def test_a_collapse_that_lasts_is_seen():
   method = method_of()
   state = {**method.initial_state(), 'collapsed_steps': np.int32(199)}
-  healthy = method.loss(batch_of(), state, tf.constant(3))
+  healthy = method.loss(batch_of(), state, 3, 3)
   assert means(healthy.metrics)['used_clusters'] > 1.5
   assert int(healthy.state['collapsed_steps']) == 0
   assert Smooseg.warning(means(healthy.metrics)) is None
   method.projector.linear.bias.assign(np.full(6, 1e4))
-  collapsed = method.loss(batch_of(), state, tf.constant(3))
+  collapsed = method.loss(batch_of(), state, 3, 3)
   metrics = means(collapsed.metrics)
   assert int(collapsed.state['collapsed_steps']) == 200 == metrics['collapsed_steps']
   assert metrics['used_clusters'] == pytest.approx(1) == metrics['effective_rank']
@@ -278,7 +278,7 @@ def test_every_option_does_something(name):
     method = method_of(teacher_momentum=0.5, **options)
     method.student.assign(method.student.numpy()[::-1])
     found.append(float(method.loss(
-        batch_of(), method.initial_state(), tf.constant(5)).loss))
+        batch_of(), method.initial_state(), 5, 5).loss))
   assert abs(found[0] - found[1]) > 1e-5
 
 

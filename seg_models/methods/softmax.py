@@ -83,7 +83,7 @@ class Softmax:
   def initial_state(self):
     return {}
 
-  def loss(self, batch, state, step, draw=None):
+  def loss(self, batch, state, step, draw):
     """Mean cross-entropy over the valid pixels of all replicas; see `utils.train_step`."""
     del step, draw
     logits = self.model(batch['image'], training=True)

@@ -112,7 +112,7 @@ class Stego:
       # As long as random directions are: a step of Adam turns them by the same angle.
       self.centroids.assign(found.centres * np.sqrt(self.centroids.shape[1]))
 
-  def loss(self, batch, state, step, draw=None):
+  def loss(self, batch, state, step, draw):
     """Correspondence and the probes' losses; see `utils.train_step`.
 
     Args:
@@ -120,7 +120,6 @@ class Stego:
         [B, h, w, C], label int32 [B, H, W] and, where `needs_images`, image float32 [B, H, W, 3],
         RGB minus `MEAN_RGB`.
     """
-    draw = step if draw is None else draw
     config, features = self.config, batch['features']
     images, count = features.shape[0], replicas.num_replicas()
     masks = channel_masks(

@@ -41,7 +41,7 @@ def evaluate(method, batch, step=0):
   """Loss, metrics' values, and gradients by name."""
   variables = method.variables()
   with tf.GradientTape() as tape:
-    output = method.loss(batch, method.initial_state(), tf.constant(step))
+    output = method.loss(batch, method.initial_state(), step, step)
   gradients = tape.gradient(output.loss, [variable.value for variable in variables.values()],
                             unconnected_gradients=tf.UnconnectedGradients.ZERO)
   metrics = {name: float(tf.math.divide_no_nan(*pair)) for name, pair in output.metrics.items()}
@@ -130,9 +130,9 @@ def test_randomness_is_of_seed_and_step_alone():
 def test_batches_of_one_step_differ_by_their_number_and_count_as_one():
   batch, method = batch_of(), make(crf_weight=0.2, crf_samples=20)
   state = method.initial_state()
-  losses = {pair: float(method.loss(batch, state, *map(tf.constant, pair)).loss)
-            for pair in ((7,), (7, 7), (3, 7), (7, 8))}
-  assert losses[7,] == losses[7, 7] == losses[3, 7] != losses[7, 8]
+  losses = {pair: float(method.loss(batch, state, *pair).loss)
+            for pair in ((7, 7), (3, 7), (7, 8))}
+  assert losses[7, 7] == losses[3, 7] != losses[7, 8]
   assert Stego.once_a_step == tuple(state)
 
 
@@ -254,7 +254,7 @@ def test_a_lasting_collapse_is_said():
           for name, value in batch.items()}
   state = {'collapsed_steps': tf.constant(198)}
   for expected in (199, 200):
-    output = method.loss(flat, state, tf.constant(0))
+    output = method.loss(flat, state, 0, 0)
     state, metrics = output.state, {
         name: float(total / weight) for name, (total, weight) in output.metrics.items()
         if float(weight)}
@@ -263,7 +263,7 @@ def test_a_lasting_collapse_is_said():
     assert (method.warning(metrics) is None) == (expected < 200)
   assert 'one cluster' in method.warning({**metrics, 'used_clusters': 1.0})
   assert '--random_shift' in method.warning({**metrics, 'used_clusters': 3.0})
-  output = make().loss(batch, state, tf.constant(0))
+  output = make().loss(batch, state, 0, 0)
   assert int(output.state['collapsed_steps']) == 0
 
 
