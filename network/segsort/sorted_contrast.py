@@ -116,10 +116,10 @@ def _bounds(groups):
   all prototypes twice: those behind the class's own and those before it.
 
   Returns:
-    bounds: int32 [T, 10, 2]: begin and size of the slices of the sorted pixels, of the prototypes
-      and the remembered ones of the part's class, and of those of other classes.
-    masked: int32 [n], which of its class's prototypes is a pixel's own, -1 where it is the only
-      one and counts.
+    int32 [T, 11, 2]: begin and size of the slices of the sorted pixels, of the prototypes and the
+    remembered ones of the part's class, and of those of other classes; and what is subtracted from
+    the place of a pixel's own prototype for its place among its class's, which is none, beyond
+    all, where it is the only one and counts.
   """
   group, begin, end = _parts(groups.rows)
 
@@ -136,12 +136,10 @@ def _bounds(groups):
   new, other_new = of_class(here, there, tf.size(groups.order))
   old, other_old = of_class(
       groups.memory_begin, groups.memory_end, tf.size(groups.memory_order))
-  bounds = tf.stack([*slices(begin, end - begin), *new, *old, *other_new, *other_old], axis=1)
-
   alone = there - here + groups.memory_end - groups.memory_begin <= 1
-  sizes = groups.rows[1:] - groups.rows[:-1]
-  first, alone = (tf.repeat(x, sizes) for x in (here, alone))
-  return bounds, tf.where(alone, -1, groups.own - first)
+  away = tf.gather(tf.where(alone, -1 - tf.size(groups.order), here), group)
+  return tf.stack([*slices(begin, end - begin), *new, *old, *other_new, *other_old,
+                   tf.stack([away, away], axis=1)], axis=1)
 
 
 def log_sum_exp(logits, shares, shifted=True):
@@ -181,7 +179,7 @@ def class_contrast(embedding, prototypes, memory, groups, concentration):
     float32 [M], 0 for pixels that do not count.
   """
   shifted = concentration > SAFE_CONCENTRATION
-  bounds, masked = _bounds(groups)
+  bounds = _bounds(groups)
   count, dim = tf.shape(bounds)[0], embedding.shape[-1]
   remembered = _twice(concentration * tf.gather(memory, groups.memory_order))
 
@@ -207,7 +205,7 @@ def class_contrast(embedding, prototypes, memory, groups, concentration):
     def sides(part):
       """Pixels of a part [n, D], their positives and negatives [., D], and where all of it is."""
       places = tf.unstack(bounds[part])
-      own = tf.slice(masked, places[0][:1], places[1][:1])
+      own = tf.slice(groups.own, places[0][:1], places[1][:1]) - places[10][:1]
       pixels, new, old, other_new, other_old = (
           tf.slice(x, *places[2 * i:2 * i + 2]) for i, x in enumerate(
               (rows, columns, remembered, columns, remembered)))
