@@ -6,8 +6,9 @@ Source: SegSort (Hwang et al., ICCV 2019), section 3.1; specs/segsort.md, sectio
 import tensorflow as tf
 
 from network.segsort.compilation import inside_xla
-from network.segsort.kmeans import CHUNK, chunked_kmeans, compiled_kmeans, dense_kmeans
+from network.segsort.kmeans import CHUNK, chunked_kmeans, dense_kmeans
 from network.segsort.prototypes import l2_normalize
+from network.segsort.small_kmeans import small_kmeans
 
 
 def grid_labels(height, width, num_y, num_x):
@@ -104,9 +105,8 @@ def spherical_kmeans(features, initial_labels, num_clusters, iterations, valid=N
   static = features.shape.is_fully_defined() and isinstance(num_clusters, int)
   if static and labels.shape[1] <= CHUNK and not tf.executing_eagerly():
     # One image a call: they run side by side, and each ends when nothing of it changes any more.
-    parts = [compiled_kmeans(features[i:i + 1], labels[i:i + 1], num_clusters, iterations,
-                             valid[i:i + 1]) for i in range(labels.shape[0])]
-    return tf.concat(parts, axis=0)
+    return tf.stack([small_kmeans(*image[:2], num_clusters, iterations, image[2])
+                     for image in zip(*map(tf.unstack, images), strict=True)])
   result = tf.map_fn(
       lambda image: chunked_kmeans(*image[:2], num_clusters, iterations, image[2])[0], images,
       fn_output_signature=tf.int32, parallel_iterations=1)

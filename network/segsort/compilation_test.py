@@ -1,7 +1,7 @@
 import pytest
 import tensorflow as tf
 
-from network.segsort.compilation import inside_xla
+from network.segsort.compilation import compiled_where_static, inside_xla
 
 
 @pytest.mark.parametrize('jit_compile', [False, True])
@@ -52,3 +52,24 @@ def test_replicas_know_where_they_are():
 
   step(tf.constant(1.0))
   assert seen and not any(seen)
+
+
+@pytest.mark.parametrize(('shape', 'compiled'), [([3], True), ([None], False), ([], False)])
+def test_a_program_of_its_own_where_all_shapes_are_known(shape, compiled):
+  seen = []
+
+  @compiled_where_static
+  def times(x, factor):
+    seen.append(inside_xla())
+    return factor * x * x
+
+  @tf.function(input_signature=[tf.TensorSpec(shape)])
+  def gradient(x):
+    with tf.GradientTape() as tape:
+      tape.watch(x)
+      y = times(x, 3)
+    return tape.gradient(y, x)
+
+  x = tf.ones([3] if shape else [])
+  assert (gradient(x).numpy() == 6.0).all() and (times(x, 3).numpy() == 3.0).all()
+  assert seen == [compiled, False]

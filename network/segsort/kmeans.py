@@ -68,9 +68,6 @@ def dense_kmeans(features, labels, num_clusters, iterations, valid):
       step, [tf.constant(0), labels, tf.constant(True)])[1]
 
 
-compiled_kmeans = tf.function(dense_kmeans, jit_compile=True, autograph=False)
-
-
 def chunked_kmeans(features, labels, num_clusters, iterations, valid):
   """Spherical k-means of one image; see `network.segsort.clustering.spherical_kmeans`.
 

@@ -84,7 +84,7 @@ def supervised_segsort_loss(embedding, own_index, prototypes, labels, valid, con
     rows = tf.gather(embedding, groups.pixels)
 
     def of_all(values):
-      return tf.scatter_nd(groups.pixels[:, tf.newaxis], values, tf.shape(per_pixel))
+      return tf.gather(tf.concat([values, [0.0]], axis=0), groups.slots)
 
     return SegSortLoss(per_pixel, of_all(tf.ones_like(rows[:, 0])),
                        *(of_all(_mean_cosine(rows, groups.own, mean)) for mean in means))

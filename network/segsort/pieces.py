@@ -8,9 +8,13 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from network.segsort.compilation import compiled_where_static
 from network.segsort.prototypes import compact, l2_normalize, segment_prototypes
 from network.segsort.segments import find_segments
 from network.segsort.shapes import dims, per_image
+
+# For those who call XLA anyway, for k-means: its compiler takes 80 MB when it is first called.
+_compiled_prototypes = compiled_where_static(segment_prototypes)
 
 
 class Pieces(NamedTuple):
@@ -62,7 +66,7 @@ def supervised_pieces(embedding, labels, initial_clusters, location, *, num_clus
   if regions is not None:
     num_clusters = dims(flat)[1]  # no image has more segments than pixels
   ids = piece_ids(flat, per_image(labels), num_clusters, num_classes, ignore_label)
-  return _pieces(unit, ids, clusters)
+  return _pieces(unit, ids, clusters, _compiled_prototypes)
 
 
 def unsupervised_pieces(embedding, oversegmentation, *, num_ids=256):
@@ -84,9 +88,9 @@ def unsupervised_pieces(embedding, oversegmentation, *, num_ids=256):
   return _pieces(l2_normalize(embedding), ids, clusters)
 
 
-def _pieces(unit, ids, clusters):
+def _pieces(unit, ids, clusters, prototypes_of=segment_prototypes):
   unit = tf.reshape(unit, [-1, unit.shape[-1]])
-  prototypes, _ = segment_prototypes(unit, ids.ids, tf.size(ids.valid))
+  prototypes, _ = prototypes_of(unit, ids.ids, dims(ids.valid)[0])
   return Pieces(unit, ids.ids, prototypes, ids.labels, ids.valid, clusters)
 
 

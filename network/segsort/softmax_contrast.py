@@ -35,10 +35,17 @@ def softmax_contrast(embedding, own_index, prototypes, valid, concentration):
   order = places_of(valid)
   own_index = tf.where(
       (own_index >= 0) & tf.gather(valid, tf.maximum(own_index, 0)), own_index, -1)
-  pixels = places_of(own_index >= 0)
+  counted = own_index >= 0
+  pixels = places_of(counted)
   own = tf.gather(own_index, pixels)
   count = tf.size(pixels)
+  # Where each pixel is among those that count; the last place is for the others.
+  slots = tf.where(counted, tf.cumsum(tf.cast(counted, tf.int32)) - 1, count)
   dim = embedding.shape[-1]
+
+  def of_all(values):
+    """Values of the pixels that count [n, ...] as values of all [M, ...], 0 for the others."""
+    return tf.gather(tf.pad(values, [[0, 1], [0, 0]][:len(values.shape)]), slots)
 
   def loop(function, total):
     """Calls function(begin, end) -> [n, D + 1] or None, what is added to the total."""
@@ -71,14 +78,12 @@ def softmax_contrast(embedding, own_index, prototypes, valid, concentration):
     values, total = loop(forward, tf.zeros_like(columns))
     values = values.concat()
     own_logits = tf.reduce_sum(rows * own_columns, axis=1)
-    where = pixels[:, tf.newaxis]
     # An own prototype far ahead of all others: the difference may round below its bound.
-    loss = tf.scatter_nd(where, tf.maximum(values[:, dim] - own_logits, 0.0),
-                         tf.shape(embedding)[:1])
+    loss = of_all(tf.maximum(values[:, dim] - own_logits, 0.0))
+    away = of_all(values[:, :dim] - own_columns)
 
     def gradient(upstream):
       weights = tf.gather(upstream, pixels)[:, tf.newaxis]
-      for_rows = weights * (values[:, :dim] - own_columns)
 
       def backward(begin, end):
         part = rows[begin:end]
@@ -89,10 +94,9 @@ def softmax_contrast(embedding, own_index, prototypes, valid, concentration):
       for_columns = tf.cond(
           tf.reduce_all(weights == first), lambda: first * total,
           lambda: loop(backward, tf.zeros_like(total))[1])
-      away = tf.scatter_nd(order[:, tf.newaxis], for_columns, tf.shape(prototypes))
+      others = tf.scatter_nd(order[:, tf.newaxis], for_columns, tf.shape(prototypes))
       towards = tf.math.unsorted_segment_sum(weights * rows, own, tf.shape(prototypes)[0])
-      return (tf.scatter_nd(where, for_rows, tf.shape(embedding)),
-              concentration * (away - towards))
+      return (upstream[:, tf.newaxis] * away, concentration * (others - towards))
 
     return loss, gradient
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 # Pixels that are compared together.
-PART = 1024
+PART = 2048
 # Up to this concentration no share of a softmax over cosines of unit vectors is denormal.
 SAFE_CONCENTRATION = 30.0
 # Lower than every logit, and finite.
@@ -24,6 +24,7 @@ class Groups(NamedTuple):
   """Pixels and prototypes by class; the first group is empty, so that there always is one.
 
   pixels: int32 [n], the pixels that count, sorted by class.
+  slots: int32 [M], where each pixel is among them, n for pixels that do not count.
   order: int32 [p], the prototypes that exist, sorted by label.
   own: int32 [n], the place of each sorted pixel's own prototype among the sorted ones.
   rows, columns: int32 [G + 1], where each group begins among the sorted pixels and prototypes.
@@ -31,6 +32,7 @@ class Groups(NamedTuple):
   memory_begin, memory_end: int32 [G], where each group is among them.
   """
   pixels: tf.Tensor
+  slots: tf.Tensor
   order: tf.Tensor
   own: tf.Tensor
   rows: tf.Tensor
@@ -66,17 +68,22 @@ def group_by_class(own_index, labels, valid, memory_labels, memory_valid):
   place_of = tf.tensor_scatter_nd_update(
       tf.fill(tf.shape(labels), -1), order[:, tf.newaxis], tf.range(count))
   place = tf.where(own_index >= 0, tf.gather(place_of, tf.maximum(own_index, 0)), -1)
-  pixels = places_of(place >= 0)
+  counted = place >= 0
+  pixels = places_of(counted)
   place = tf.gather(place, pixels)
   group = tf.gather(group_of, place)
   by_group = tf.argsort(group, stable=True)
   pixels, place, group = (tf.gather(x, by_group) for x in (pixels, place, group))
   rows = tf.searchsorted(group, tf.range(tf.size(columns)))
+  # Of the pixels in their old order; the last is for those that do not count.
+  slots = tf.concat([tf.math.invert_permutation(by_group), [tf.size(pixels)]], axis=0)
+  slots = tf.gather(slots, tf.where(
+      counted, tf.cumsum(tf.cast(counted, tf.int32)) - 1, tf.size(pixels)))
 
   def in_memory(side):
     return tf.concat([[0], tf.searchsorted(memory_labels, classes, side=side)], axis=0)
 
-  return Groups(pixels, order, place, rows, columns, memory_order, in_memory('left'),
+  return Groups(pixels, slots, order, place, rows, columns, memory_order, in_memory('left'),
                 in_memory('right'))
 
 
@@ -105,18 +112,34 @@ def _parts(rows):
 def _bounds(groups):
   """All that says where a part's pixels and prototypes are, so that a part reads it at once.
 
+  Slices begin and end, as `tf.slice` takes them. The prototypes of other classes are one slice of
+  all prototypes twice: those behind the class's own and those before it.
+
   Returns:
-    group: int32 [T].
-    bounds: int32 [T, 7]: begin and end of the part's pixels, of its class's prototypes, and of the
-      remembered ones; and the place that a pixel's own prototype is masked from, which is none
-      where it is the only one of its class.
+    int32 [T, 11, 2]: begin and size of the slices of the sorted pixels, of the prototypes and the
+    remembered ones of the part's class, and of those of other classes; and what is subtracted from
+    the place of a pixel's own prototype for its place among its class's, which is none, beyond
+    all, where it is the only one and counts.
   """
   group, begin, end = _parts(groups.rows)
-  here, there, old_here, old_there = (tf.gather(places, group) for places in (
-      groups.columns[:-1], groups.columns[1:], groups.memory_begin, groups.memory_end))
-  alone = there - here + old_there - old_here <= 1
-  return group, tf.stack(
-      [begin, end, here, there, old_here, old_there, tf.where(alone, there, here)], axis=1)
+
+  def slices(begin, size):
+    return [tf.stack([begin, tf.zeros_like(begin)], axis=1),
+            tf.stack([size, -tf.ones_like(size)], axis=1)]
+
+  def of_class(begin, end, total):
+    size = tf.gather(end - begin, group)
+    return (slices(tf.gather(begin, group), size),
+            slices(tf.gather(end, group), total - size))
+
+  here, there = groups.columns[:-1], groups.columns[1:]
+  new, other_new = of_class(here, there, tf.size(groups.order))
+  old, other_old = of_class(
+      groups.memory_begin, groups.memory_end, tf.size(groups.memory_order))
+  alone = there - here + groups.memory_end - groups.memory_begin <= 1
+  away = tf.gather(tf.where(alone, -1 - tf.size(groups.order), here), group)
+  return tf.stack([*slices(begin, end - begin), *new, *old, *other_new, *other_old,
+                   tf.stack([away, away], axis=1)], axis=1)
 
 
 def log_sum_exp(logits, shares, shifted=True):
@@ -141,9 +164,9 @@ def log_sum_exp(logits, shares, shifted=True):
 def class_contrast(embedding, prototypes, memory, groups, concentration):
   """The supervised loss of each pixel, see `network.segsort.losses.supervised_segsort_loss`.
 
-  What the gradient for the embedding needs is kept: two vectors a pixel. The gradient for the
-  prototypes of a mean over all pixels comes along with the loss; that of any other weighting
-  compares pixels and prototypes anew.
+  The gradient for the embedding of a sum over all pixels is kept, a vector a pixel. The gradient
+  for the prototypes of a mean over all pixels comes along with the loss; that of any other
+  weighting compares pixels and prototypes anew.
 
   Args:
     embedding: float32 [M, D] of unit length.
@@ -156,88 +179,94 @@ def class_contrast(embedding, prototypes, memory, groups, concentration):
     float32 [M], 0 for pixels that do not count.
   """
   shifted = concentration > SAFE_CONCENTRATION
-  group, bounds = _bounds(groups)
-  remembered = concentration * tf.gather(memory, groups.memory_order)
-  dim = embedding.shape[-1]
+  bounds = _bounds(groups)
+  count, dim = tf.shape(bounds)[0], embedding.shape[-1]
+  remembered = _twice(concentration * tf.gather(memory, groups.memory_order))
 
   def loop(function, total):
-    """Calls function(part) -> [n, width] or None, what is added to the total; for all parts."""
-    values = tf.TensorArray(tf.float32, tf.size(group), infer_shape=False,
-                            element_shape=[None, 2 * dim + 1])
+    """Calls function(part) -> [n, D + 1] or None, what is added to the total; for all parts."""
+    values = tf.TensorArray(tf.float32, count + 1, infer_shape=False,
+                            element_shape=[None, dim + 1])
 
     def step(part, values, total):
       rows, more = function(part)
       return part + 1, values if rows is None else values.write(part, rows), total + more
 
     _, values, total = tf.while_loop(
-        lambda part, *_: part < tf.size(group), step, [tf.constant(0), values, total],
+        lambda part, *_: part < count, step, [tf.constant(0), values, total],
         parallel_iterations=1)
     return values, total
 
   @tf.custom_gradient
   def contrast(embedding, prototypes):
     rows = tf.gather(embedding, groups.pixels)
-    columns = concentration * tf.gather(prototypes, groups.order)
+    columns = _twice(concentration * tf.gather(prototypes, groups.order))
 
     def sides(part):
-      """Pixels of a part [n, D], their positives and negatives [., D], which positives count.
+      """Pixels of a part [n, D], their positives and negatives [., D], and where all of it is."""
+      places = tf.unstack(bounds[part])
+      own = tf.slice(groups.own, places[0][:1], places[1][:1]) - places[10][:1]
+      pixels, new, old, other_new, other_old = (
+          tf.slice(x, *places[2 * i:2 * i + 2]) for i, x in enumerate(
+              (rows, columns, remembered, columns, remembered)))
+      positive, negative = (tf.concat(x, axis=0) for x in ((new, old), (other_new, other_old)))
+      return pixels, own, positive, negative, places
 
-      And where both are: begin and end of the pixels, and of the class's prototypes.
-      """
-      first, last, here, there, old_here, old_there, masked = tf.unstack(bounds[part])
-      positive = tf.concat([columns[here:there], remembered[old_here:old_there]], axis=0)
-      negative = tf.concat([columns[:here], columns[there:], remembered[:old_here],
-                            remembered[old_there:]], axis=0)
-      counts = masked + tf.range(tf.shape(positive)[0]) != groups.own[first:last, tf.newaxis]
-      return rows[first:last], positive, negative, counts, (first, last, here, there)
+    def compared(pixels, own, positive, negative):
+      """Logits and shares of the positives and of the negatives, [n, .] each."""
+      p_logits, n_logits = (
+          tf.matmul(pixels, side, transpose_b=True) for side in (positive, negative))
+      p_logits += tf.one_hot(own, tf.shape(positive)[0], on_value=_NOTHING, off_value=0.0)
+      return p_logits, n_logits, tf.nn.softmax(p_logits), tf.nn.softmax(n_logits)
 
-    def logits(pixels, positive, negative, counts):
-      return (tf.where(counts, tf.matmul(pixels, positive, transpose_b=True), _NOTHING),
-              tf.matmul(pixels, negative, transpose_b=True))
+    def gap_of(p_logits, n_logits, p, n):
+      """Log negatives - log positives. The log of no negatives is minus infinity: no loss."""
+      return log_sum_exp(n_logits, n, shifted) - log_sum_exp(p_logits, p)
 
-    def for_prototypes(here, there, pixels, positive, negative):
+    def for_prototypes(places, weighted, p, n):
       """Adds up weighted pixels, in the order of the sorted prototypes: [p, D]."""
-      size = there - here
-      positive = tf.matmul(positive[:, :size], pixels[0], transpose_a=True)
-      negative = tf.matmul(
-          negative[:, :tf.shape(columns)[0] - size], pixels[1], transpose_a=True)
-      return tf.concat([negative[:here], positive, negative[here:]], axis=0)
+      positive, negative = (
+          tf.matmul(shares[:, :where[0]], weighted, transpose_a=True)
+          for shares, where in ((p, places[3]), (n, places[7])))
+      # The class's own come first, and what is behind them goes around.
+      return tf.roll(tf.concat([-positive, negative], axis=0), places[2], [0, 1])
 
     def forward(part):
-      pixels, positive, negative, counts, (_, _, *where) = sides(part)
-      p_logits, n_logits = logits(pixels, positive, negative, counts)
-      p, n = tf.nn.softmax(p_logits), tf.nn.softmax(n_logits)
-      # Log negatives - log positives. The log of no negatives is minus infinity: no loss.
-      gap = log_sum_exp(n_logits, n, shifted) - log_sum_exp(p_logits, p)
+      pixels, own, positive, negative, places = sides(part)
+      *logits, p, n = compared(pixels, own, positive, negative)
+      gap = gap_of(*logits, p, n)
       share = tf.sigmoid(gap)
-      values = tf.concat([tf.matmul(p, positive), tf.matmul(n, negative), gap], axis=1)
-      return values, for_prototypes(*where, (-share * pixels, share * pixels), p, n)
+      away = share * (tf.matmul(n, negative) - tf.matmul(p, positive))
+      return (tf.concat([away, tf.nn.softplus(gap)], axis=1),
+              for_prototypes(places, share * pixels, p, n))
 
-    values, total = loop(forward, tf.zeros_like(columns))
-    values = values.concat()
-    gap = values[:, -1:]
-    share = tf.sigmoid(gap)
-    where = groups.pixels[:, tf.newaxis]
-    loss = tf.scatter_nd(where, tf.nn.softplus(gap[:, 0]), tf.shape(embedding)[:1])
+    values, total = loop(forward, tf.zeros_like(columns[:tf.size(groups.order)]))
+    # The last row is that of the pixels that do not count.
+    values = values.write(count, tf.zeros([1, dim + 1])).concat()
+    values = tf.gather(values, groups.slots)
 
     def gradient(upstream):
       weights = tf.gather(upstream, groups.pixels)[:, tf.newaxis]
-      for_rows = weights * share * (values[:, dim:2 * dim] - values[:, :dim])
 
       def backward(part):
-        pixels, positive, negative, counts, (begin, end, *where) = sides(part)
-        shares = [tf.nn.softmax(x) for x in logits(pixels, positive, negative, counts)]
-        pixels *= (weights * share)[begin:end]
-        return None, for_prototypes(*where, (-pixels, pixels), *shares)
+        pixels, own, positive, negative, places = sides(part)
+        *logits, p, n = compared(pixels, own, positive, negative)
+        share = tf.sigmoid(gap_of(*logits, p, n))
+        weighted = tf.slice(weights, *places[:2]) * share * pixels
+        return None, for_prototypes(places, weighted, p, n)
 
       first = tf.reduce_sum(weights[:1])
       for_columns = tf.cond(
           tf.reduce_all(weights == first), lambda: first * total,
           lambda: loop(backward, tf.zeros_like(total))[1])
-      return (tf.scatter_nd(where, for_rows, tf.shape(embedding)),
+      return (upstream[:, tf.newaxis] * values[:, :dim],
               tf.scatter_nd(groups.order[:, tf.newaxis], concentration * for_columns,
                             tf.shape(prototypes)))
 
-    return loss, gradient
+    return values[:, dim], gradient
 
   return contrast(embedding, prototypes)
+
+
+def _twice(x):
+  return tf.concat([x, x], axis=0)
