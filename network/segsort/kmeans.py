@@ -12,12 +12,16 @@ Source: SegSort (Hwang et al., ICCV 2019), section 3.1; specs/segsort.md, sectio
 that of Hamerly, "Making k-means even faster" (SDM 2010).
 """
 
+import os
+
 import tensorflow as tf
 
 from network.segsort.prototypes import l2_normalize
 
 # Pixels that are compared together.
 CHUNK = 8192
+# Chunks at a time, which wait for each other where they are more than the processors.
+_AT_ONCE = max(os.cpu_count() or 1, 2)
 # Distances of unit vectors, at most 2, that rounding may make equal: they come from cosines.
 _UNCERTAIN = 1e-3
 _FAR = 4.0  # farther than any unit vector
@@ -204,7 +208,7 @@ def _over_chunks(function, features, values, nothing, places=None):
       lambda index, *_: index < count, step,
       [tf.constant(0), *(tf.TensorArray(dtype, count, element_shape=[CHUNK])
                          for dtype in (tf.int32, tf.float32)), nothing],
-      parallel_iterations=4)
+      parallel_iterations=_AT_ONCE)
 
   def joined(chunks):
     if places is not None:
