@@ -25,7 +25,7 @@ _AT_ONCE = max(os.cpu_count() or 1, 2)
 # Distances of unit vectors, at most 2, that rounding may make equal: they come from cosines.
 _UNCERTAIN = 1e-3
 _FAR = 4.0  # farther than any unit vector
-_NOWHERE = -2.0  # lower than every cosine
+NOWHERE = -2.0  # lower than every cosine
 # So many clusters at most are compared without a loop: XLA makes one pass of it.
 _UNROLLED = 64
 # Where the number of clusters differs from image to image it is rounded up to a multiple of this,
@@ -59,11 +59,8 @@ def dense_kmeans(features, labels, num_clusters, iterations, valid):
   def step(iteration, labels, _):
     centres = directions(labels)
     empty = tf.reduce_all(tf.equal(centres, 0.0), axis=-1, keepdims=True)
-    cosines = tf.where(empty, _NOWHERE, tf.matmul(centres, features, transpose_b=True))
-    clusters = cosines.shape[1]
-    nearest = (tf.argmax(cosines, axis=1, output_type=tf.int32)
-               if clusters is None or clusters > _UNROLLED else _best_two(cosines, 1)[2])
-    nearest = tf.ensure_shape(tf.where(valid, nearest, -1), labels.shape)
+    cosines = tf.where(empty, NOWHERE, tf.matmul(centres, features, transpose_b=True))
+    nearest = tf.ensure_shape(tf.where(valid, first_greatest(cosines, 1), -1), labels.shape)
     return iteration + 1, nearest, tf.reduce_any(nearest != labels)
 
   labels = tf.where(valid & (labels >= 0) & (labels < num_clusters), labels, -1)
@@ -224,36 +221,57 @@ def _better(cluster, cosine, first, second, nearest):
           tf.where(cosine > first, cluster, nearest))
 
 
-def _best_two(cosines, axis=0):
+def _best_two(cosines):
   """The greatest and the second greatest cosine to any cluster, and the first nearest cluster.
 
   Cluster by cluster, what is done for all pixels is done in one pass, by few instructions each.
 
   Args:
-    cosines: float32 [K, ...], none below `_NOWHERE`.
-    axis: where K is.
+    cosines: float32 [K, ...], none below `NOWHERE`.
 
   Returns:
-    float32, float32 and int32 tensors, the axis left out.
+    float32, float32 and int32 tensors [...].
   """
-  clusters = cosines.shape[axis]
-  none = tf.fill(tf.shape(tf.gather(cosines, 0, axis=axis)), _NOWHERE)
+  none = tf.fill(tf.shape(cosines[0]), NOWHERE)
   best = none, none, tf.zeros_like(none, tf.int32)
-  if clusters is None or clusters > _UNROLLED:
+  if not _few(cosines.shape[0]):
     return tf.while_loop(
-        lambda cluster, *_: cluster < tf.shape(cosines)[axis],
-        lambda cluster, *best: (
-            cluster + 1, *_better(cluster, tf.gather(cosines, cluster, axis=axis), *best)),
+        lambda cluster, *_: cluster < tf.shape(cosines)[0],
+        lambda cluster, *best: (cluster + 1, *_better(cluster, cosines[cluster], *best)),
         [0, *best])[1:]
-  for cluster, cosine in enumerate(tf.unstack(cosines, axis=axis)):
+  for cluster, cosine in enumerate(tf.unstack(cosines)):
     best = _better(cluster, cosine, *best)
   return best
+
+
+def first_greatest(values, axis):
+  """The first place with the greatest value, as tf.argmax has it, but for few places in one pass.
+
+  Args:
+    values: float32 of any shape, without NaN.
+    axis: int.
+
+  Returns:
+    int32, the axis left out.
+  """
+  if not _few(values.shape[axis]):
+    return tf.argmax(values, axis=axis, output_type=tf.int32)
+  greatest, *others = tf.unstack(values, axis=axis)
+  found = tf.zeros_like(greatest, tf.int32)
+  for place, those in enumerate(others, 1):
+    found = tf.where(those > greatest, place, found)
+    greatest = tf.maximum(greatest, those)
+  return found
+
+
+def _few(count):
+  return count is not None and count <= _UNROLLED
 
 
 def _compare(features, centres, exist):
   """The nearest of the centres that exist, and by how much the second nearest is farther."""
   cosines = tf.where(
-      exist[:, tf.newaxis], tf.matmul(centres, features, transpose_b=True), _NOWHERE)
+      exist[:, tf.newaxis], tf.matmul(centres, features, transpose_b=True), NOWHERE)
   first, second, nearest = _best_two(cosines)
   near, far = (tf.sqrt(tf.maximum(2.0 - 2.0 * cosine, 0.0)) for cosine in (first, second))
   return nearest, far - near

@@ -74,17 +74,23 @@ def test_an_image_without_a_pixel_that_counts():
 
 
 @pytest.mark.parametrize('clusters', [1, 2, 25, kmeans._UNROLLED + 1])  # the last in a loop
+def test_best_two(clusters):
+  cosines = np.random.default_rng(clusters).integers(
+      -3, 4, [clusters, 3, 50]).astype(np.float32) / 4  # ties
+  first, second, nearest = kmeans._best_two(tf.constant(cosines))
+  ordered = np.sort(np.concatenate([cosines, np.full_like(cosines[:1], kmeans.NOWHERE)]), axis=0)
+  np.testing.assert_array_equal(first, ordered[-1])
+  np.testing.assert_array_equal(second, ordered[-2])
+  np.testing.assert_array_equal(nearest, cosines.argmax(axis=0))
+
+
+@pytest.mark.parametrize('places', [1, 3, 25, kmeans._UNROLLED + 1])
 @pytest.mark.parametrize('axis', [0, 1])
-def test_best_two(clusters, axis):
-  shape = [3, 50]
-  shape.insert(axis, clusters)
-  cosines = np.random.default_rng(clusters).integers(-3, 4, shape).astype(np.float32) / 4  # ties
-  first, second, nearest = kmeans._best_two(tf.constant(cosines), axis)
-  ordered = np.sort(np.concatenate(
-      [cosines, np.full_like(cosines.take([0], axis), kmeans._NOWHERE)], axis), axis)
-  np.testing.assert_array_equal(first, ordered.take(-1, axis))
-  np.testing.assert_array_equal(second, ordered.take(-2, axis))
-  np.testing.assert_array_equal(nearest, cosines.argmax(axis))
+def test_of_equal_values_the_first_is_the_greatest(places, axis):
+  shape = [2, 70]
+  shape.insert(axis, places)
+  values = np.random.default_rng(places).integers(-2, 3, shape).astype(np.float32) / 2
+  np.testing.assert_array_equal(kmeans.first_greatest(values, axis), values.argmax(axis=axis))
 
 
 @pytest.mark.parametrize('pixels', [0, 30, 64, 150])

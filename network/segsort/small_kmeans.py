@@ -11,11 +11,8 @@ Source: SegSort (Hwang et al., ICCV 2019), section 3.1; specs/segsort.md, sectio
 
 import tensorflow as tf
 
+from network.segsort.kmeans import NOWHERE, first_greatest
 from network.segsort.prototypes import l2_normalize
-
-_NOWHERE = -2.0  # lower than every cosine
-# So many clusters at most are compared without a loop: XLA makes one pass of it.
-_UNROLLED = 64
 
 
 @tf.function(jit_compile=True, autograph=False)
@@ -41,8 +38,8 @@ def small_kmeans(features, labels, num_clusters, iterations, valid):
   def step(iteration, labels, sums, _):
     centres = tf.where(sums[:, -1:] > 0.0, l2_normalize(sums[:, :-1]), 0.0)
     exist = tf.reduce_any(centres != 0.0, axis=1, keepdims=True)
-    cosines = tf.where(exist, tf.matmul(centres, columns), _NOWHERE)
-    nearest = tf.where(valid, _first_greatest(cosines), -1)
+    cosines = tf.where(exist, tf.matmul(centres, columns), NOWHERE)
+    nearest = tf.where(valid, first_greatest(cosines, 0), -1)
     changed = nearest != labels
     # Rows without a label are passed over.
     joined, left = (sums_of(tf.where(changed, ids, -1)) for ids in (nearest, labels))
@@ -52,15 +49,3 @@ def small_kmeans(features, labels, num_clusters, iterations, valid):
   return tf.while_loop(
       lambda iteration, *state: (iteration < iterations) & state[-1], step,
       [tf.constant(0), labels, sums_of(labels), tf.constant(True)])[1]
-
-
-def _first_greatest(cosines):
-  """The first row with the greatest number of each column: float32 [K, N] -> int32 [N]."""
-  if cosines.shape[0] > _UNROLLED:
-    return tf.argmax(cosines, axis=0, output_type=tf.int32)
-  greatest, *others = tf.unstack(cosines)
-  found = tf.zeros_like(greatest, tf.int32)
-  for row, values in enumerate(others, 1):
-    found = tf.where(values > greatest, row, found)
-    greatest = tf.maximum(greatest, values)
-  return found

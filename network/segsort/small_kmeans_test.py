@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from network.segsort.kmeans import dense_kmeans
+from network.segsort.kmeans import _UNROLLED, dense_kmeans
 from network.segsort.kmeans_test import example
-from network.segsort.small_kmeans import _UNROLLED, _first_greatest, small_kmeans
+from network.segsort.small_kmeans import small_kmeans
 
 
 @pytest.mark.parametrize(('pixels', 'clusters'), [(1, 3), (300, 12), (200, _UNROLLED + 6)])
@@ -26,9 +26,3 @@ def test_a_cluster_that_all_pixels_have_left_stays_empty(seed):
       features[np.newaxis], initial[np.newaxis], 4, 20, valid[np.newaxis])[0]
   assert len(set(expected.numpy())) < len(set(initial))
   np.testing.assert_array_equal(small_kmeans(features, initial, 4, 20, valid), expected)
-
-
-def test_ties_go_to_the_first():
-  for rows in (1, 3, 25, _UNROLLED + 1):
-    cosines = np.random.default_rng(rows).integers(-2, 3, [rows, 70]).astype(np.float32) / 2
-    np.testing.assert_array_equal(_first_greatest(cosines), cosines.argmax(axis=0))

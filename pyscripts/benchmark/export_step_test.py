@@ -26,8 +26,7 @@ def main():
 @pytest.mark.parametrize('flags', [
     ['--method', 'softmax', '--no-jit_compile'],
     ['--method', 'softmax', '--precision', 'mixed_bfloat16', '--tf32'],
-    ['--num_clusters', '2', '--precision', 'mixed_float16', '--random_weights',
-     '--no-jit_compile']])
+    ['--num_clusters', '2', '--precision', 'mixed_float16', '--random_weights']])
 def test_programs_are_the_steps_they_were_made_of(main, tmp_path, capsys, flags):
   assert main([*SMALL, *flags, '--save_dir', str(tmp_path), '--check']) == 0
   printed = capsys.readouterr().out
