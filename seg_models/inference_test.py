@@ -136,6 +136,7 @@ def test_single_scale_predictions_fit_the_images(data, bank_dir, tmp_path, capsy
   assert 'holds all 4 predictions: nothing to do' in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_bank_in_bytes_and_one_with_an_index_name_the_same(data, tmp_path):
   network = {'restore_from': save_checkpoint(
       tmp_path / 'model.ckpt-1', name='pspnet_resnet50', head_dim=16), 'num_clusters': 3}
@@ -172,6 +173,7 @@ def test_a_bank_in_bytes_and_one_with_an_index_name_the_same(data, tmp_path):
 REGIONS = {'initial_segments': 'oversegmentation', 'align_segments': True}
 
 
+@pytest.mark.slow
 def test_extraction_and_inference_over_the_oversegmentation(data, tmp_path):
   options = {**REGIONS, 'oversegmentation_dir': data / 'regions', 'min_piece_share': 0}
   assert extract(data, tmp_path, **options) == 0

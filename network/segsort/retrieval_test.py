@@ -80,6 +80,7 @@ for way in (retrieval, plain):
 """
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_bank():
   """In a process of its own, where no memory that was freed before is used again."""
   result = subprocess.run(

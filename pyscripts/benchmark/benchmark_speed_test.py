@@ -15,6 +15,7 @@ def test_each_row_has_its_name_on_the_command_line():
   assert '{' + ','.join(ROWS) + '}' in ''.join(done.stdout.split())
 
 
+@pytest.mark.slow
 def test_one_row_as_a_table_and_as_json(tmp_path):
   path = tmp_path / 'speed.json'
   done = subprocess.run(

@@ -238,6 +238,7 @@ def test_compiled_equals_eager():
       np.testing.assert_allclose(found[name], value, rtol=1e-3, atol=1e-5, err_msg=name)
 
 
+@pytest.mark.slow
 def test_two_replicas_take_the_step_of_one_device():
   alone, together = train_step(), train_step(make_strategy(2))
   for index in range(2):
