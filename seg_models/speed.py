@@ -168,17 +168,21 @@ def supervised_loss(scale):
         CONCENTRATION, (*memory, np.ones(len(memory[1]), bool)))
     return losses.mean_over_valid(result.per_pixel, result.valid)
 
-  prototypes = int(np.count_nonzero(parts_of(embedding).valid))
-  pixels = int(np.count_nonzero(labels != 255))
-  compared = sum(work_of_kmeans(*image)[1] for image in zip(
-      embedding, initial, location, labels != 255, strict=True))
+  @functools.cache  # not before the first call's memory has been measured
+  def needed():
+    prototypes = int(np.count_nonzero(parts_of(embedding).valid))
+    pixels = int(np.count_nonzero(labels != 255))
+    compared = sum(work_of_kmeans(*image)[1] for image in zip(
+        embedding, initial, location, labels != 255, strict=True))
+    notes = {'prototypes': prototypes, 'iterations_worth': compared / pixels}
+    return bare_contrast(pixels, prototypes, len(memory[1]), compared), notes
+
   return Work(
       value_and_gradient(fast, embedding),
       value_and_gradient(lambda x: plain.supervised_loss(
           x, labels, initial, location, memory, num_clusters=CLUSTERS ** 2, iterations=ITERATIONS,
           concentration=CONCENTRATION), embedding),
-      bare_contrast(pixels, prototypes, len(memory[1]), compared),
-      lambda times: {'prototypes': prototypes, 'iterations_worth': compared / pixels})
+      lambda: needed()[0](), lambda times: needed()[1])
 
 
 def unsupervised_loss(scale):
